@@ -1,0 +1,1 @@
+//! Typed server configuration: what the file and the environment say, checked.

@@ -1,0 +1,1 @@
+//! Custom resources as users write them.

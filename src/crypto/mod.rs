@@ -1,0 +1,1 @@
+//! Algorithms: no storage, no network.

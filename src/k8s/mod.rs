@@ -1,0 +1,3 @@
+//! Thin helpers above the Kubernetes client, and the words that operator and server share in objects.
+
+pub mod words;

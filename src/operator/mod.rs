@@ -1,0 +1,1 @@
+//! The controller: observe, validate, plan, apply, report.

@@ -1,0 +1,1 @@
+//! Encryption at rest: the keyring and the encrypted store above a ledger.

@@ -1,0 +1,1 @@
+//! The kernel: mounts, policies, tokens and the request pipeline.

@@ -1,0 +1,1 @@
+//! Leadership: the lock, the claim, the committer, the feed, reads on standbys and handover.

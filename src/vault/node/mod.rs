@@ -1,0 +1,1 @@
+//! Composition of one server from its configuration.

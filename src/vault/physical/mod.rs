@@ -1,0 +1,14 @@
+//! Storage and lock backends: the two public traits, what they exchange, and the backends themselves.
+//!
+//! [`Backend`] is a key-value store whose only write is a *commit at the head*; [`HaBackend`] is a
+//! compare-and-swap register with a watch that elects. Anybody may add a backend by implementing them.
+
+pub mod backend;
+pub mod head;
+pub mod ledger;
+pub mod register;
+
+pub use backend::{Backend, Commit, Feed, FeedEvent, Journal, Limits, Listing, Op, StorageError, Value};
+pub use head::{BatchId, Head, LockName};
+pub use ledger::{Confirmed, Consistency, Keys, Ledger, ReadPass, Reading, Stamp, SubmitError, Transaction};
+pub use register::{ActiveRecord, HaBackend, HandoverWish, LockRecord, RegisterError, RegisterWatch, Swap, Version, Versioned};

@@ -1,0 +1,1 @@
+//! How the root key is wrapped: Shamir shares or a static key.

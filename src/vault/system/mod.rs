@@ -1,0 +1,1 @@
+//! Engines that steer the kernel: sys/ and auth/token/.
