@@ -1,1 +1,3 @@
 //! Typed server configuration: what the file and the environment say, checked.
+
+pub mod hcl;
