@@ -129,6 +129,38 @@ pub struct Limits {
     pub data_bytes: Option<u64>,
 }
 
+/// Most bytes of a key.
+pub const KEY_BYTES: usize = 1024;
+
+impl Limits {
+    /// Whether a commit of `ops` is within the limits of one commit (the data limit is the store's to judge).
+    /// `storage` names the backend in the error.
+    ///
+    /// # Errors
+    /// [`StorageError::TooManyOperations`], [`StorageError::TooLarge`] or [`StorageError::BadKey`].
+    pub fn admit(&self, storage: &'static str, ops: &[Op]) -> Result<(), StorageError> {
+        if ops.len() > self.operations {
+            return Err(StorageError::TooManyOperations { storage, operations: ops.len(), limit: self.operations });
+        }
+        let within = |what, bytes: usize, limit_bytes: usize| {
+            if bytes > limit_bytes {
+                return Err(StorageError::TooLarge { storage, what, bytes, limit_bytes });
+            }
+            Ok(())
+        };
+        for op in ops {
+            if op.key().is_empty() || op.key().chars().any(char::is_control) {
+                return Err(StorageError::BadKey { storage });
+            }
+            within("a key", op.key().len(), KEY_BYTES)?;
+            if let Op::Put { value, .. } = op {
+                within("a value", value.len(), self.value_bytes)?;
+            }
+        }
+        within("a batch", ops.iter().map(Op::size_bytes).sum(), self.commit_bytes)
+    }
+}
+
 /// Why the storage could not answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum StorageError {
@@ -159,6 +191,22 @@ pub enum StorageError {
         bytes: usize,
         /// The limit.
         limit_bytes: usize,
+    },
+    /// A batch has more operations than a commit takes.
+    #[error("a batch of {operations} operations is above the limit of {limit} operations of storage {storage}")]
+    TooManyOperations {
+        /// The storage.
+        storage: &'static str,
+        /// How many it has.
+        operations: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A key is empty or holds a control character.
+    #[error("storage {storage} takes no key that is empty or holds control characters")]
+    BadKey {
+        /// The storage.
+        storage: &'static str,
     },
     /// The data limit is reached; deletes make room.
     #[error(
@@ -193,8 +241,8 @@ impl StorageError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Unavailable { .. } | Self::Empty { .. } => ErrorClass::Unavailable,
-            Self::TooLarge { .. } => ErrorClass::TooLarge,
-            Self::Full { .. } => ErrorClass::Invalid,
+            Self::TooLarge { .. } | Self::TooManyOperations { .. } => ErrorClass::TooLarge,
+            Self::Full { .. } | Self::BadKey { .. } => ErrorClass::Invalid,
             Self::Denied { .. } | Self::Damaged { .. } => ErrorClass::Internal,
         }
     }
