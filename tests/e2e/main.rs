@@ -1,0 +1,45 @@
+//! End-to-end tests on a real Kubernetes: the lab's API server, kubelets and containers.
+//!
+//! Run by `make e2e` (every round) or `make e2e-short` (one round, a sample). Each scenario prints what it did and
+//! how long it took; the last line counts. `HOLDFAST_E2E=short|full`, arguments filter scenarios by name.
+
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod client;
+mod cluster;
+mod failover;
+mod head;
+mod install;
+mod lab;
+mod lifecycle;
+mod load;
+mod outage;
+mod proxy;
+mod rollout;
+mod runner;
+mod volume;
+
+use runner::Scenario;
+
+fn main() -> std::process::ExitCode {
+    let scenarios = vec![
+        Scenario::new("install_chart", install::chart),
+        Scenario::new("install_minimal", install::minimal),
+        Scenario::new("install_words", install::words),
+        Scenario::new("failover_delete_active", failover::delete_active),
+        Scenario::new("failover_kill_process", failover::kill_process),
+        Scenario::new("failover_freeze", failover::freeze),
+        Scenario::new("failover_cut_node", failover::cut_node),
+        Scenario::new("failover_kill_node", failover::kill_node),
+        Scenario::new("outage_api_server", outage::api_server),
+        Scenario::new("volume_write_rate", volume::write_rate),
+        Scenario::new("head_label_patched", head::label_patched),
+        Scenario::new("lifecycle_operator_uninstalled", lifecycle::operator_uninstalled),
+        Scenario::new("lifecycle_recreate", lifecycle::recreate),
+        Scenario::new("head_deleted", head::deleted),
+        Scenario::new("head_restored", head::restored),
+        Scenario::new("rollout_operator_killed", rollout::operator_killed),
+        Scenario::new("install_plain_manifests", install::plain_manifests),
+    ];
+    runner::run(scenarios)
+}
