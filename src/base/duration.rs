@@ -64,7 +64,14 @@ mod tests {
 
     #[test]
     fn reads_what_clients_write() {
-        for (text, seconds) in [("90", 90.0), ("1h30m", 5400.0), ("1.5h", 5400.0), ("7d", 604_800.0), ("300ms", 0.3), ("2h45m30.5s", 9930.5)] {
+        for (text, seconds) in [
+            ("90", 90.0),
+            ("1h30m", 5400.0),
+            ("1.5h", 5400.0),
+            ("7d", 604_800.0),
+            ("300ms", 0.3),
+            ("2h45m30.5s", 9930.5),
+        ] {
             assert_eq!(parse(text).map(|d| d.as_secs_f64()), Some(seconds), "{text}");
         }
         for text in ["", "h", "1x", "-5s", "1h30", "..s"] {

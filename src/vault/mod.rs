@@ -11,9 +11,9 @@ pub mod physical;
 pub mod secrets;
 
 pub mod barrier;
-pub mod seal;
 pub mod core;
-pub mod system;
 pub mod ha;
 pub mod http;
 pub mod node;
+pub mod seal;
+pub mod system;

@@ -94,7 +94,12 @@ impl Client {
 
     /// Sends one request. A kept connection that the server closed before anything was sent is replaced once, as
     /// every HTTP client does.
-    pub async fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, CallError> {
+    pub async fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, CallError> {
         let timeout = self.timeout;
         let result = tokio::time::timeout(timeout, self.attempt(method, path, body)).await;
         match result {

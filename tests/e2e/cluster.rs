@@ -101,7 +101,9 @@ impl Cluster {
 
     pub fn pod_target(pod: &Pod) -> Result<Target, String> {
         Ok(Target {
-            address: format!("{}:8200", pod.ip).parse::<SocketAddr>().map_err(|e| format!("{}: {e}", pod.ip))?,
+            address: format!("{}:8200", pod.ip)
+                .parse::<SocketAddr>()
+                .map_err(|e| format!("{}: {e}", pod.ip))?,
             server_name: pod.ip.clone(),
         })
     }
@@ -119,7 +121,10 @@ impl Cluster {
     pub async fn ensure_kv(&self, path: &str) -> Result<(), String> {
         let mut client = self.any()?.with_timeout(Duration::from_secs(20));
         let body = serde_json::json!({"type": "kv", "options": {"version": "2"}});
-        let answer = client.call("POST", &format!("sys/mounts/{path}"), Some(&body)).await.map_err(|e| format!("{e:?}"))?;
+        let answer = client
+            .call("POST", &format!("sys/mounts/{path}"), Some(&body))
+            .await
+            .map_err(|e| format!("{e:?}"))?;
         if answer.is_success() || answer.body.to_string().contains("already in use") {
             return Ok(());
         }
@@ -131,7 +136,8 @@ impl Cluster {
         let pods = self.pods()?;
         let active = self.active()?;
         let record = self.lease()?;
-        let annotation = record["metadata"]["annotations"]["holdfast.dev/active"].as_str().unwrap_or("{}").to_owned();
+        let annotation =
+            record["metadata"]["annotations"]["holdfast.dev/active"].as_str().unwrap_or("{}").to_owned();
         let published: Value = serde_json::from_str(&annotation).map_err(|e| e.to_string())?;
         let identity = published["identity"].as_str().unwrap_or_default();
         if !identity.starts_with(&format!("{}_{}", active.name, active.uid)) {

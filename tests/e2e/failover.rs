@@ -19,8 +19,9 @@ pub async fn delete_active(context: Context) -> Outcome {
 }
 
 pub async fn kill_process(context: Context) -> Outcome {
-    let fault =
-        |cluster: &Cluster, pod: &Pod| cluster.lab.verb(&["crash-pod", &cluster.namespace, &pod.name]).map(drop);
+    let fault = |cluster: &Cluster, pod: &Pod| {
+        cluster.lab.verb(&["crash-pod", &cluster.namespace, &pod.name]).map(drop)
+    };
     let (lines, worst) = rounds(&context, "kill", fault, |_, _| Ok(())).await?;
     limit(lines, &worst, 7.0)
 }
@@ -63,7 +64,12 @@ fn limit(mut lines: Vec<String>, worst: &Report, seconds: f64) -> Outcome {
     Ok(lines)
 }
 
-async fn rounds<F, H>(context: &Context, kind: &str, fault: F, heal: H) -> Result<(Vec<String>, Report), String>
+async fn rounds<F, H>(
+    context: &Context,
+    kind: &str,
+    fault: F,
+    heal: H,
+) -> Result<(Vec<String>, Report), String>
 where
     F: Fn(&Cluster, &Pod) -> Result<(), String>,
     H: Fn(&Cluster, &Pod) -> Result<(), String>,
@@ -72,7 +78,8 @@ where
     cluster.ensure_kv("kv").await?;
     let (mut lines, mut worst): (Vec<String>, Option<Report>) = (Vec::new(), None);
     for round in 0..context.pick(1, 5) {
-        let before = eventually("agreement before the fault", Duration::from_secs(90), || cluster.agree()).await?;
+        let before =
+            eventually("agreement before the fault", Duration::from_secs(90), || cluster.agree()).await?;
         let direct: Vec<_> = cluster.pods()?.iter().map(Cluster::pod_target).collect::<Result<_, _>>()?;
         let run = format!("{kind}-{round}-{}", std::process::id());
         let load = Load::start(&cluster, &run, 50, &direct)?;

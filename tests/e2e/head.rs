@@ -79,10 +79,13 @@ async fn rolled_back(cluster: &Cluster) -> Result<String, String> {
         for pod in &pods {
             for method in ["GET", "POST"] {
                 let body = (method == "POST").then(|| json!({"data": {"n": 1}}));
-                let mut client = cluster.client(Cluster::pod_target(pod)?).with_timeout(Duration::from_secs(6));
+                let mut client =
+                    cluster.client(Cluster::pod_target(pod)?).with_timeout(Duration::from_secs(6));
                 match client.call(method, "kv/data/before", body.as_ref()).await {
                     Ok(answer) if answer.status == 503 => {}
-                    Ok(answer) => return Err(format!("{} answers {} {}", pod.name, answer.status, answer.body)),
+                    Ok(answer) => {
+                        return Err(format!("{} answers {} {}", pod.name, answer.status, answer.body));
+                    }
                     Err(error) => return Err(format!("{}: {error:?}", pod.name)),
                 }
             }

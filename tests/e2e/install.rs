@@ -16,7 +16,16 @@ pub async fn chart(context: Context) -> Outcome {
     let chart = chart.to_string_lossy().into_owned();
     let begun = std::time::Instant::now();
     lab.helm(&[
-        "upgrade", "--install", "holdfast", &chart, "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "120s",
+        "upgrade",
+        "--install",
+        "holdfast",
+        &chart,
+        "-n",
+        SYSTEM,
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        "120s",
     ])?;
     let installed = begun.elapsed().as_secs_f64();
     let tested = lab.helm(&["test", "holdfast", "-n", SYSTEM, "--timeout", "120s"])?;
@@ -50,7 +59,8 @@ pub async fn minimal(context: Context) -> Outcome {
     for pod in &pods {
         for target in [Cluster::pod_target(pod)?, through_name(&cluster, pod)?] {
             let mut client = cluster.client(target.clone());
-            let answer = client.call("GET", "kv/data/first", None).await.map_err(|e| format!("{target:?}: {e:?}"))?;
+            let answer =
+                client.call("GET", "kv/data/first", None).await.map_err(|e| format!("{target:?}: {e:?}"))?;
             if answer.body["data"]["data"]["password"] != "correct horse" {
                 return Err(format!("{target:?}: {} {}", answer.status, answer.body));
             }
@@ -59,7 +69,8 @@ pub async fn minimal(context: Context) -> Outcome {
     }
     for service in ["vault", "vault-active"] {
         let mut client = cluster.client(cluster.service_target(service)?);
-        let answer = client.call("GET", "kv/data/first", None).await.map_err(|e| format!("{service}: {e:?}"))?;
+        let answer =
+            client.call("GET", "kv/data/first", None).await.map_err(|e| format!("{service}: {e:?}"))?;
         if !answer.is_success() {
             return Err(format!("{service}: {} {}", answer.status, answer.body));
         }
@@ -104,9 +115,8 @@ pub async fn plain_manifests(context: Context) -> Outcome {
     lab.helm(&["uninstall", "holdfast", "-n", SYSTEM, "--wait", "--timeout", "60s"])?;
     let folder = lab.root.join("deploy");
     lab.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &folder.to_string_lossy()])?;
-    lab.kubectl(&["create", "namespace", "elsewhere"]).or_else(|why| {
-        if why.contains("AlreadyExists") { Ok(String::new()) } else { Err(why) }
-    })?;
+    lab.kubectl(&["create", "namespace", "elsewhere"])
+        .or_else(|why| if why.contains("AlreadyExists") { Ok(String::new()) } else { Err(why) })?;
     let seconds = cluster::apply_and_wait(lab, "elsewhere", "plain", "{}")?;
     let cluster = Cluster::open(lab, "elsewhere", "plain")?;
     eventually("agreement", Duration::from_secs(30), || cluster.agree()).await?;

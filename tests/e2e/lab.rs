@@ -25,7 +25,8 @@ impl Lab {
         }
         let image = format!("holdfast.dev/holdfast:{}", env!("CARGO_PKG_VERSION"));
         let lab = Self { script, image, root };
-        lab.kubectl(&["get", "--raw", "/readyz"]).map_err(|why| format!("the lab is not up ({why}): make lab-up"))?;
+        lab.kubectl(&["get", "--raw", "/readyz"])
+            .map_err(|why| format!("the lab is not up ({why}): make lab-up"))?;
         Ok(lab)
     }
 
@@ -60,7 +61,13 @@ impl Lab {
     pub fn show_state(&self) {
         let views: [&[&str]; 5] = [
             &["get", "nodes,pods,lease,vaultclusters", "-A", "-o", "wide"],
-            &["get", "vaultclusters", "-A", "-o", "jsonpath={range .items[*].status.conditions[*]}{.type}={.status} {.reason}: {.message}{\"\\n\"}{end}"],
+            &[
+                "get",
+                "vaultclusters",
+                "-A",
+                "-o",
+                "jsonpath={range .items[*].status.conditions[*]}{.type}={.status} {.reason}: {.message}{\"\\n\"}{end}",
+            ],
             &["get", "events", "-A", "--sort-by=.lastTimestamp"],
             &["logs", "-n", "holdfast-system", "-l", "app.kubernetes.io/name=holdfast", "--tail=40"],
             &["logs", "-A", "-l", "holdfast.dev/cluster", "--tail=25", "--prefix"],

@@ -34,7 +34,8 @@ pub async fn recreate(context: Context) -> Outcome {
     let cluster = Cluster::open(lab, "default", "vault")?;
     cluster.ensure_kv("kv").await?;
     let body = json!({"data": {"kept": "yes"}});
-    let answer = cluster.any()?.call("POST", "kv/data/kept", Some(&body)).await.map_err(|e| format!("{e:?}"))?;
+    let answer =
+        cluster.any()?.call("POST", "kv/data/kept", Some(&body)).await.map_err(|e| format!("{e:?}"))?;
     if !answer.is_success() {
         return Err(format!("writing: {} {}", answer.status, answer.body));
     }

@@ -70,7 +70,8 @@ impl Load {
         let service = cluster.service_target(&cluster.name)?;
         let mut writers = Vec::new();
         for writer in 0..2 {
-            let (cluster, service, stop, run) = (cluster.clone(), service.clone(), stop.clone(), run.to_owned());
+            let (cluster, service, stop, run) =
+                (cluster.clone(), service.clone(), stop.clone(), run.to_owned());
             writers.push(tokio::spawn(async move {
                 write(&cluster, service, &stop, &format!("load/{run}/{writer}"), rate).await
             }));
@@ -108,7 +109,10 @@ impl Load {
                     {
                         let n = answer.body["data"]["data"]["n"].as_u64().unwrap_or(0);
                         if n < floor {
-                            return Err(format!("{} answered {n} after {floor} was acknowledged", client.target.address));
+                            return Err(format!(
+                                "{} answered {n} after {floor} was acknowledged",
+                                client.target.address
+                            ));
                         }
                         fresh += 1;
                     }
@@ -158,7 +162,12 @@ async fn write(cluster: &Cluster, service: Target, stop: &AtomicBool, prefix: &s
         match client.call("POST", &format!("kv/data/{key}"), Some(&body)).await {
             Ok(answer) if answer.is_success() => seen.acknowledged.push((key, Instant::now())),
             Ok(answer) => {
-                let text = answer.body["errors"][0].as_str().unwrap_or_default().chars().take(90).collect::<String>();
+                let text = answer.body["errors"][0]
+                    .as_str()
+                    .unwrap_or_default()
+                    .chars()
+                    .take(90)
+                    .collect::<String>();
                 *seen.failures.entry(format!("{} {text}", answer.status)).or_insert(0) += 1;
                 seen.unknown.push(key);
             }
@@ -177,7 +186,8 @@ async fn write(cluster: &Cluster, service: Target, stop: &AtomicBool, prefix: &s
 }
 
 fn longest_gap(acknowledged: &[(String, Instant)], since: Instant) -> Duration {
-    let mut moments: Vec<Instant> = acknowledged.iter().map(|(_, at)| *at).filter(|at| *at >= since).collect();
+    let mut moments: Vec<Instant> =
+        acknowledged.iter().map(|(_, at)| *at).filter(|at| *at >= since).collect();
     moments.sort();
     let mut last = since;
     let mut longest = Duration::ZERO;
@@ -189,7 +199,11 @@ fn longest_gap(acknowledged: &[(String, Instant)], since: Instant) -> Duration {
 }
 
 /// Every acknowledged key is there once; a key without an acknowledgement is there at most once.
-async fn verify(cluster: &Cluster, acknowledged: &[(String, Instant)], unknown: &[String]) -> Result<(), String> {
+async fn verify(
+    cluster: &Cluster,
+    acknowledged: &[(String, Instant)],
+    unknown: &[String],
+) -> Result<(), String> {
     let mut client = cluster.any()?.with_timeout(Duration::from_secs(30));
     let mut lost = Vec::new();
     let mut doubled = Vec::new();

@@ -3,7 +3,16 @@
 //! Run by `make e2e` (every round) or `make e2e-short` (one round, a sample). Each scenario prints what it did and
 //! how long it took; the last line counts. `HOLDFAST_E2E=short|full`, arguments filter scenarios by name.
 
-#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    unreachable_pub,
+    clippy::too_many_lines,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
 
 mod client;
 mod cluster;

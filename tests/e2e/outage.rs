@@ -47,7 +47,9 @@ pub async fn api_server(context: Context) -> Outcome {
         return Err("the cluster was initialised again".to_owned());
     }
     Ok(vec![
-        format!("{seconds} s without the API server: {refused} requests refused with 503 that names the storage"),
+        format!(
+            "{seconds} s without the API server: {refused} requests refused with 503 that names the storage"
+        ),
         format!("{bounded} reads went on with a staleness bound, and said so"),
         format!("first write {back:.1} s after its return; {} led before, {} after", before.name, after.name),
     ])
@@ -76,7 +78,10 @@ async fn during(
                     .await
                     .map_err(|e| format!("{method} at {} during the outage: {e:?}", pod.name))?;
                 let text = answer.body["errors"][0].as_str().unwrap_or_default();
-                if answer.status != 503 || !answer.headers.contains_key("retry-after") || !text.contains("kubernetes") {
+                if answer.status != 503
+                    || !answer.headers.contains_key("retry-after")
+                    || !text.contains("kubernetes")
+                {
                     return Err(format!("{method} at {}: {} {}", pod.name, answer.status, answer.body));
                 }
                 refused += 1;

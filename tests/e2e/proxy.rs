@@ -38,8 +38,10 @@ pub async fn open(server: &str, ca: &str, token: &str, limit: u64) -> Result<Doo
         roots.add(certificate.map_err(|e| format!("{e:?}"))?).map_err(|e| e.to_string())?;
     }
     let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Incoming>(https);
+    let https =
+        hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+    let client =
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, Incoming>(https);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|e| e.to_string())?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let writes = Arc::new(AtomicU64::new(0));
@@ -64,14 +66,19 @@ pub async fn open(server: &str, ca: &str, token: &str, limit: u64) -> Result<Doo
                             let is_write = request.method() != "GET";
                             *request.uri_mut() = uri.parse().expect("a valid address");
                             request.headers_mut().remove("host");
-                            request
-                                .headers_mut()
-                                .insert("authorization", format!("Bearer {token}").parse().expect("a valid header"));
+                            request.headers_mut().insert(
+                                "authorization",
+                                format!("Bearer {token}").parse().expect("a valid header"),
+                            );
                             let answer = match client.request(request).await {
                                 Ok(answer) => answer.map(BodyExt::boxed),
                                 Err(error) => hyper::Response::builder()
                                     .status(502)
-                                    .body(Full::new(Bytes::from(error.to_string())).map_err(|n| match n {}).boxed())
+                                    .body(
+                                        Full::new(Bytes::from(error.to_string()))
+                                            .map_err(|n| match n {})
+                                            .boxed(),
+                                    )
                                     .expect("a valid answer"),
                             };
                             if is_write && writes.fetch_add(1, Ordering::SeqCst) + 1 >= limit {
@@ -81,7 +88,10 @@ pub async fn open(server: &str, ca: &str, token: &str, limit: u64) -> Result<Doo
                             Ok::<hyper::Response<Body>, Infallible>(answer)
                         }
                     });
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), serve).await.ok();
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), serve)
+                        .await
+                        .ok();
                 });
             }
         }

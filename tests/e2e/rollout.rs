@@ -38,7 +38,9 @@ async fn every_k(context: &Context) -> Outcome {
         tried += 1;
         k += step;
     }
-    lines.push(format!("{tried} roll-outs with the operator killed after a write: each came up, initialised once"));
+    lines.push(format!(
+        "{tried} roll-outs with the operator killed after a write: each came up, initialised once"
+    ));
     Ok(lines)
 }
 
@@ -71,7 +73,10 @@ async fn killed_after(context: &Context, k: u64) -> Result<(), String> {
     let body = json!({"data": {"k": k}});
     let answer = cluster.any()?.call("POST", "kv/data/k", Some(&body)).await.map_err(|e| format!("{e:?}"))?;
     if !answer.is_success() {
-        return Err(format!("the root token of the init Secret does not work: {} {}", answer.status, answer.body));
+        return Err(format!(
+            "the root token of the init Secret does not work: {} {}",
+            answer.status, answer.body
+        ));
     }
     drop(operator);
     clean(context, &name)
@@ -114,6 +119,13 @@ fn clean(context: &Context, name: &str) -> Result<(), String> {
     let lab = &context.lab;
     lab.kubectl(&["delete", "vaultcluster", "-n", "default", name, "--timeout=60s"])?;
     let selector = format!("holdfast.dev/cluster={name}");
-    lab.kubectl(&["delete", "secret,configmap,vaultstorehead,vaultstoresegment", "-n", "default", "-l", &selector])
-        .map(drop)
+    lab.kubectl(&[
+        "delete",
+        "secret,configmap,vaultstorehead,vaultstoresegment",
+        "-n",
+        "default",
+        "-l",
+        &selector,
+    ])
+    .map(drop)
 }

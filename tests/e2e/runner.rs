@@ -57,7 +57,8 @@ impl Scenario {
 /// Runs what the arguments select (all if none) and returns 0, 1 if a scenario failed, 70 if the lab is at fault.
 pub fn run(scenarios: Vec<Scenario>) -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let depth = if std::env::var("HOLDFAST_E2E").as_deref() == Ok("full") { Depth::Full } else { Depth::Short };
+    let depth =
+        if std::env::var("HOLDFAST_E2E").as_deref() == Ok("full") { Depth::Full } else { Depth::Short };
     let lab = match Lab::from_environment() {
         Ok(lab) => lab,
         Err(why) => {

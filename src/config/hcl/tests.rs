@@ -29,7 +29,11 @@ fn both_forms_of_a_policy_are_the_same_blocks() {
         assert_eq!(blocks.len(), 1, "{spelling}");
         assert_eq!(blocks[0].labels, ["secret/*"], "{spelling}");
         let list = &blocks[0].body.get("capabilities").unwrap().value;
-        assert_eq!(*list, Value::List(vec![Value::Text("read".into()), Value::Text("list".into())]), "{spelling}");
+        assert_eq!(
+            *list,
+            Value::List(vec![Value::Text("read".into()), Value::Text("list".into())]),
+            "{spelling}"
+        );
     }
 }
 
@@ -75,7 +79,10 @@ fn escapes_heredocs_and_comments() {
     assert_eq!(value("a = <<-EOF\n    one\n      two\n\n    EOF\n"), Value::Text("one\n  two\n\n".into()));
     assert_eq!(value("a = <<-EOF\n  one\n    EOF\n"), Value::Text("  one\n".into()));
     let body = parse("a = <<E\nx\nE\nb = \"y\" // end\n# c = \"z\"\n/* * / ** */ d = \"w\"").unwrap();
-    assert_eq!((text(&body, "a"), text(&body, "b"), text(&body, "d")), ("x\n".into(), "y".into(), "w".into()));
+    assert_eq!(
+        (text(&body, "a"), text(&body, "b"), text(&body, "d")),
+        ("x\n".into(), "y".into(), "w".into())
+    );
     assert!(body.get("c").is_none());
 }
 
@@ -93,7 +100,9 @@ fn numbers() {
     ] {
         assert_eq!(value(&format!("a = {source}")), expected, "{source}");
     }
-    for source in ["-", "0x", "0xzz", "1.2.3", "08", "12ab", "--1", "0x-1", "9223372036854775808", "1e999", "1_000"] {
+    for source in
+        ["-", "0x", "0xzz", "1.2.3", "08", "12ab", "--1", "0x-1", "9223372036854775808", "1e999", "1_000"]
+    {
         assert!(parse(&format!("a = {source}")).is_err(), "{source}");
     }
 }

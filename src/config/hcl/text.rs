@@ -53,7 +53,9 @@ fn escape(cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), HclError> {
             cursor.take();
             out.push(u8::try_from(digits(cursor, 16, 2).ok_or_else(unknown)?).map_err(|_| unknown())?);
         }
-        '0'..='7' => out.push(u8::try_from(digits(cursor, 8, 3).ok_or_else(unknown)?).map_err(|_| unknown())?),
+        '0'..='7' => {
+            out.push(u8::try_from(digits(cursor, 8, 3).ok_or_else(unknown)?).map_err(|_| unknown())?)
+        }
         'u' => {
             cursor.take();
             push(out, utf16(cursor).ok_or_else(unknown)?);
@@ -115,10 +117,13 @@ pub(super) fn heredoc(cursor: &mut Cursor<'_>) -> Result<String, HclError> {
     let mut lines = Vec::new();
     let closing = loop {
         let mut ahead = cursor.clone();
-        let line = ahead.take_line().ok_or_else(|| start.error(format!("this heredoc is not closed by {anchor}")))?;
+        let line = ahead
+            .take_line()
+            .ok_or_else(|| start.error(format!("this heredoc is not closed by {anchor}")))?;
         let text = line.trim_start_matches([' ', '\t']);
-        let ends =
-            text.strip_prefix(anchor).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
+        let ends = text
+            .strip_prefix(anchor)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
         if ends && (indented || text.len() == line.len()) {
             // What follows the closing word is ordinary text again.
             cursor.take_while(|c| matches!(c, ' ' | '\t'));

@@ -40,7 +40,11 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// When the storage cannot answer.
-    async fn exists(&self, request: &Request, storage: &dyn StorageView) -> Result<Option<bool>, LogicalError>;
+    async fn exists(
+        &self,
+        request: &Request,
+        storage: &dyn StorageView,
+    ) -> Result<Option<bool>, LogicalError>;
 
     /// Carries the request out.
     ///

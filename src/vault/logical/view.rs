@@ -35,7 +35,12 @@ pub trait StorageView: Send + Sync {
     ///
     /// # Errors
     /// When the storage cannot answer.
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, LogicalError>;
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, LogicalError>;
 
     /// Lists every key below `prefix`, recursively, at most `limit`.
     ///

@@ -140,7 +140,11 @@ impl Limits {
     /// [`StorageError::TooManyOperations`], [`StorageError::TooLarge`] or [`StorageError::BadKey`].
     pub fn admit(&self, storage: &'static str, ops: &[Op]) -> Result<(), StorageError> {
         if ops.len() > self.operations {
-            return Err(StorageError::TooManyOperations { storage, operations: ops.len(), limit: self.operations });
+            return Err(StorageError::TooManyOperations {
+                storage,
+                operations: ops.len(),
+                limit: self.operations,
+            });
         }
         let within = |what, bytes: usize, limit_bytes: usize| {
             if bytes > limit_bytes {
@@ -193,7 +197,9 @@ pub enum StorageError {
         limit_bytes: usize,
     },
     /// A batch has more operations than a commit takes.
-    #[error("a batch of {operations} operations is above the limit of {limit} operations of storage {storage}")]
+    #[error(
+        "a batch of {operations} operations is above the limit of {limit} operations of storage {storage}"
+    )]
     TooManyOperations {
         /// The storage.
         storage: &'static str,

@@ -9,7 +9,11 @@ pub mod inmem;
 pub mod ledger;
 pub mod register;
 
-pub use backend::{Backend, Commit, Feed, FeedEvent, Journal, KEY_BYTES, Limits, Listing, Op, StorageError, Value};
+pub use backend::{
+    Backend, Commit, Feed, FeedEvent, Journal, KEY_BYTES, Limits, Listing, Op, StorageError, Value,
+};
 pub use head::{BatchId, Head, LockName};
 pub use ledger::{Confirmed, Consistency, Keys, Ledger, ReadPass, Reading, Stamp, SubmitError, Transaction};
-pub use register::{ActiveRecord, HaBackend, HandoverWish, LockRecord, RegisterError, RegisterWatch, Swap, Version, Versioned};
+pub use register::{
+    ActiveRecord, HaBackend, HandoverWish, LockRecord, RegisterError, RegisterWatch, Swap, Version, Versioned,
+};

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::vault::physical::backend::{Backend, Commit, Feed, FeedEvent, Limits, Listing, Op, StorageError, Value};
-use crate::vault::physical::head::Head;
 use super::store::{KIND, Store};
+use crate::vault::physical::backend::{
+    Backend, Commit, Feed, FeedEvent, Limits, Listing, Op, StorageError, Value,
+};
+use crate::vault::physical::head::Head;
 
 /// Storage in memory. Clones are handles to the same content.
 #[derive(Debug, Clone)]

@@ -93,9 +93,7 @@ impl Store {
         }
         for op in ops {
             let (old, added) = match op {
-                Op::Put { key, value } => {
-                    (self.data.insert(key.clone(), value.clone()), size(key, value))
-                }
+                Op::Put { key, value } => (self.data.insert(key.clone(), value.clone()), size(key, value)),
                 Op::Delete { key } => (self.data.remove(key), 0),
             };
             let removed = old.map_or(0, |old| size(op.key(), &old));
