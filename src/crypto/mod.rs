@@ -1,1 +1,3 @@
 //! Algorithms: no storage, no network.
+
+pub mod x509;
