@@ -107,11 +107,12 @@ pause_image() {
 	say "made the pause image"
 }
 
-prepare() { # [programs]: only what "lab apiserver" needs, no root
+prepare() { # [packages | programs]: one half alone; "lab apiserver" needs the programs, and no root
 	local what=${1:-all}
 	settings
 	toolbox
 	[ "$what" = programs ] || packages
+	[ "$what" != packages ] || return 0
 	mkdir -p "$TOOLS"
 	exec 8>"$CACHE/lab/lock"
 	if ! flock -n 8; then

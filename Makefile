@@ -1,0 +1,103 @@
+# The one entry point. "make" alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# Where tools and the lab's programs are kept: outside of the work tree, for all of its clones.
+export HOLDFAST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast
+export PATH := $(PATH):$(HOLDFAST_CACHE)/tools/bin
+export CARGO_TERM_COLOR ?= never
+
+# --- what every change must pass; nothing here writes to the work tree ---
+
+VERIFY = \
+	'formatting: cargo fmt --check' \
+	'scripts: tests/check-scripts' \
+	'lints: cargo clippy --locked --all-targets -- -D warnings' \
+	'documentation: RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items' \
+	$(if $(wildcard deploy/generate),'generated files: deploy/generate --check') \
+	'licences and bans: cargo deny --locked --offline check bans licenses sources'
+
+TEST = \
+	'!tools: tests/tools all' \
+	$(VERIFY) \
+	'!lab programs: tests/lab/lab prepare' \
+	'tests: cargo test --locked' \
+	'lab: tests/lab/selftest' \
+	'!image: deploy/image/build' \
+	$(if $(wildcard tests/e2e/run),'end to end: tests/e2e/run short')
+
+## demo        a vault cluster on a Kubernetes of its own, from nothing (as root)
+.PHONY: demo
+demo:
+	@tests/lab/demo
+
+## test        everything that continuous integration runs (as root); minutes per stage at the end
+.PHONY: test
+test:
+	@tests/run-stages $(TEST)
+
+## verify      formatting, lints, documentation, generated files, licences; changes nothing
+.PHONY: verify
+verify:
+	@tests/tools deny
+	@tests/run-stages $(VERIFY)
+
+## fix         what verify finds and a program can repair
+.PHONY: fix
+fix: generate
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+	cargo fmt
+
+## generate    write the generated files again (crds/, the chart's CRDs, deploy/)
+.PHONY: generate
+generate:
+	@deploy/generate
+
+## image       build/holdfast-image.tar: the static program as an OCI image, without a container engine
+.PHONY: image
+image:
+	@tests/tools image
+	@deploy/image/build
+
+## lab-up      a Kubernetes of one control plane and three nodes on this machine (LAB=name, NODES=3)
+.PHONY: lab-up
+lab-up:
+	@tests/lab/lab prepare
+	@tests/lab/lab up
+
+## lab-down    end it and leave nothing behind (LAB=demo: the demo's)
+.PHONY: lab-down
+lab-down:
+	@tests/lab/lab down
+
+## e2e         every test on a real Kubernetes at full length; results in docs/results/
+.PHONY: e2e
+e2e: image
+	@tests/lab/lab prepare
+	@tests/e2e/run full
+
+## sim         the seeded simulation (SEEDS=10000)
+.PHONY: sim
+sim:
+	@SEEDS=$(or $(SEEDS),10000) cargo test --locked --test simulation -- --nocapture
+
+## bench       throughput and failover times, measured and judged
+.PHONY: bench
+bench: image
+	@tests/lab/lab prepare
+	@tests/e2e/run bench
+
+## clean       what was built in this work tree (the cache stays: $HOLDFAST_CACHE)
+.PHONY: clean
+clean:
+	rm -rf build
+	cargo clean
+
+.PHONY: help
+help:
+	@echo "Holdfast: highly available vault clusters on Kubernetes"
+	@echo
+	@sed -n 's/^## /  make /p' $(MAKEFILE_LIST)
+	@echo
+	@echo "Tools and the lab's programs are kept in $(HOLDFAST_CACHE)."
+	@echo "The lab by hand: tests/lab/lab help; its guide: docs/lab.md"
