@@ -1,1 +1,17 @@
 //! Leadership: the lock, the claim, the committer, the feed, reads on standbys and handover.
+//!
+//! Everything that decides is a pure machine that takes time and randomness as arguments; [`Ha`] is the thin driver
+//! that carries out what the machines ask for. No safety argument rests on the lock: the head fences.
+
+mod candidate;
+mod handle;
+mod settings;
+mod status;
+
+pub mod peer;
+
+pub use candidate::Candidate;
+pub use handle::{Admission, Ha, InitError, NoLedger, StepDownError};
+pub use peer::{NodeReport, PeerAddress, PeerClient, PeerError, PeerRequest, PeerResponse};
+pub use settings::{CLAIM_WAIT, HaSettings, MOST_LEASE_SECONDS, MOST_READ_LEASE_MS, pod_and_uid_of, pod_of};
+pub use status::{HaMetrics, HaStatus, Leader, PeerStatus, Role};
