@@ -1,3 +1,33 @@
 //! Typed server configuration: what the file and the environment say, checked.
+//!
+//! [`load`] reads a file or folder into a [`ServerConfig`], which is always valid, or lists every problem at once.
+//! [`hcl`] is the language, [`env`](mod@env) the one list of environment variables.
 
+pub mod env;
 pub mod hcl;
+
+mod files;
+mod ha;
+mod ignored;
+mod listener;
+mod parse;
+mod problem;
+mod seal;
+mod section;
+mod server;
+mod storage;
+mod telemetry;
+
+pub use env::Environment;
+pub use files::{load, parse};
+pub use ha::HaConfig;
+pub use ignored::{IGNORED, Ignored};
+pub use listener::{ListenerConfig, ListenerTls, TlsVersion};
+pub use problem::{Place, Problem, Problems};
+pub use seal::{KeySource, SealConfig, StaticKey, StaticSeal};
+pub use server::{AddressEnvironment, DevConfig, PodEnvironment, ServerConfig};
+pub use storage::{HaStorageConfig, KubernetesLock, KubernetesStorage, Settings, StorageConfig};
+pub use telemetry::{LogConfig, LogFormat, LogLevel, TelemetryConfig};
+
+/// Port of a listener that names none.
+pub const DEFAULT_PORT: u16 = 8200;

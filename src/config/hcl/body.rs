@@ -57,6 +57,20 @@ impl Item {
     pub fn error(&self, message: impl Into<String>) -> HclError {
         HclError { line: self.line, column: self.column, message: message.into() }
     }
+
+    /// The blocks that this item stands for, each with `labels` labels: see [`Body::blocks`].
+    ///
+    /// # Errors
+    /// As [`Body::blocks`].
+    pub fn blocks(&self, labels: usize) -> Result<Vec<Block<'_>>, HclError> {
+        let names: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        if names.len() > labels {
+            return Err(self.error(format!("{} has {} labels, expected {labels}", self.key, names.len())));
+        }
+        let mut found = Vec::new();
+        collect(self, &self.value, &names, labels, &mut found)?;
+        Ok(found)
+    }
 }
 
 /// Items in the order of the text; keys may repeat.
@@ -91,11 +105,7 @@ impl Body {
     pub fn blocks(&self, key: &str, labels: usize) -> Result<Vec<Block<'_>>, HclError> {
         let mut found = Vec::new();
         for item in self.items.iter().filter(|item| item.key == key) {
-            let names: Vec<&str> = item.labels.iter().map(String::as_str).collect();
-            if names.len() > labels {
-                return Err(item.error(format!("{key} has {} labels, expected {labels}", names.len())));
-            }
-            collect(item, &item.value, &names, labels, &mut found)?;
+            found.extend(item.blocks(labels)?);
         }
         Ok(found)
     }

@@ -1,0 +1,70 @@
+//! Vault's settings that are ignored on purpose: the one table of them. Each gives a warning.
+
+/// A setting that is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ignored {
+    /// The block that it stands in; empty at the top.
+    pub block: &'static str,
+    /// The key.
+    pub key: &'static str,
+    /// Why, or what takes its place.
+    pub reason: &'static str,
+}
+
+const fn ignored(block: &'static str, key: &'static str, reason: &'static str) -> Ignored {
+    Ignored { block, key, reason }
+}
+
+/// Every setting that is ignored.
+pub const IGNORED: &[Ignored] = &[
+    ignored("", "ui", "there is no user interface"),
+    ignored("", "disable_mlock", "memory is not locked; keep swap off on the node"),
+    ignored("", "disable_cache", "what is read is always proven current"),
+    ignored("", "cache_size", "the cache has no size of its own"),
+    ignored("", "disable_sealwrap", "there is no seal wrapping"),
+    ignored("", "disable_indexing", "there is no such index"),
+    ignored("", "disable_performance_standby", "every standby serves reads; see max_staleness in ha"),
+    ignored("", "disable_printable_check", "paths with control characters are always refused"),
+    ignored("", "enable_response_header_hostname", "the header is not sent"),
+    ignored("", "enable_response_header_raft_node_id", "the header is not sent"),
+    ignored("", "raw_storage_endpoint", "storage is not reachable through the API"),
+    ignored("", "introspection_endpoint", "there is no such endpoint"),
+    ignored("", "plugin_directory", "there are no external plugins"),
+    ignored("", "plugin_file_uid", "there are no external plugins"),
+    ignored("", "plugin_file_permissions", "there are no external plugins"),
+    ignored("", "pid_file", "the process runs in the foreground"),
+    ignored("", "license_path", "no licence is needed"),
+    ignored("", "log_file", "the log goes to the standard error stream"),
+    ignored("", "log_rotate_bytes", "the log goes to the standard error stream"),
+    ignored("", "log_rotate_duration", "the log goes to the standard error stream"),
+    ignored("", "log_rotate_max_files", "the log goes to the standard error stream"),
+    ignored("", "log_requests_level", "set log_level to debug to see requests"),
+    ignored("", "detect_deadlocks", "there is no such detector"),
+    ignored("", "imprecise_lease_role_tracking", "there are no such quotas"),
+    ignored("", "service_registration", "the operator labels the pods"),
+    ignored("", "experiments", "there are no experiments"),
+    ignored("", "user_lockout", "there is no login that could be locked"),
+    ignored("listener", "telemetry", "metrics are served on probe_address of telemetry, without a token"),
+    ignored("listener", "profiling", "there is no profiling endpoint"),
+    ignored("listener", "inflight_requests_logging", "there is no such endpoint"),
+    ignored("listener", "tls_cipher_suites", "the suites of the TLS library are all strong"),
+    ignored("listener", "tls_prefer_server_cipher_suites", "the server's order is always preferred"),
+    ignored("listener", "tls_max_version", "the newest version that both sides know is used"),
+    ignored("listener", "tls_disable_client_certs", "clients are asked for a certificate only with tls_client_ca_file"),
+    ignored("listener", "x_forwarded_for_authorized_addrs", "the peer's address is used"),
+    ignored("listener", "x_forwarded_for_hop_skips", "the peer's address is used"),
+    ignored("listener", "x_forwarded_for_reject_not_authorized", "the peer's address is used"),
+    ignored("listener", "x_forwarded_for_reject_not_present", "the peer's address is used"),
+    ignored("telemetry", "prometheus_retention_time", "metrics are never dropped"),
+    ignored("telemetry", "disable_hostname", "metrics do not carry the host's name"),
+    ignored("telemetry", "usage_gauge_period", "there are no usage gauges"),
+    ignored("telemetry", "maximum_gauge_cardinality", "there are no usage gauges"),
+    ignored("telemetry", "unauthenticated_metrics_access", "metrics are served on probe_address, without a token"),
+    ignored("telemetry", "metrics_prefix", "metrics begin with vault_"),
+    ignored("telemetry", "enable_hostname_label", "metrics do not carry the host's name"),
+];
+
+/// The entry of a key, if it is in the table.
+pub(super) fn find(block: &str, key: &str) -> Option<&'static Ignored> {
+    IGNORED.iter().find(|entry| entry.block == block && entry.key == key)
+}
