@@ -75,7 +75,7 @@ light_loop() { # folder name arguments...
 		while [ -e "$d/$name.hold" ]; do sleep 0.1; done
 		setpriv --pdeathsig KILL "$BIN/$name" "$@" >>"$d/$name.log" 2>&1 &
 		echo $! >"$d/$name.pid"
-		wait $!
+		wait $! 2>/dev/null # no word about those who were killed
 		[ -f "$d/kubeconfig" ] || echo "$name ended at once: $(tail -n 1 "$d/$name.log")" >"$d/$name.failed"
 		sleep 0.2
 	done
@@ -86,6 +86,7 @@ light_end() { # folder
 	local keeper
 	trap - ERR
 	set +e
-	for keeper in "${keepers[@]}"; do kill -9 "$keeper" 2>/dev/null; done
+	for keeper in "${keepers[@]}"; do kill -9 "$keeper"; done 2>/dev/null
+	wait "${keepers[@]}" 2>/dev/null
 	rm -f "$1/kubeconfig"
 }
