@@ -8,7 +8,9 @@ mod handle;
 mod settings;
 mod status;
 
+pub mod committer;
 pub mod peer;
+pub mod readlease;
 
 pub use candidate::Candidate;
 pub use handle::{Admission, Ha, InitError, NoLedger, StepDownError};
