@@ -130,7 +130,7 @@ pub enum Problem {
         example: &'static str,
     },
     /// Something that must be there.
-    #[error("{place}missing{}: {what}", within(section))]
+    #[error("{place}missing {}{what}", inside(section))]
     Missing {
         /// The block that lacks it, or the configuration.
         place: Place,
@@ -200,6 +200,10 @@ impl Problem {
 
 fn within(section: &str) -> String {
     if section.is_empty() { String::new() } else { format!(" in {section}") }
+}
+
+fn inside(section: &str) -> String {
+    if section.is_empty() { String::new() } else { format!("in {section}: ") }
 }
 
 fn hint(nearest: Option<&str>) -> String {
