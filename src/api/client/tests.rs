@@ -30,7 +30,8 @@ impl Canned {
         let task = task::guard("canned", async move {
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                noted.lock().unwrap().push(request(&mut stream).await);
+                let text = request(&mut stream).await;
+                noted.lock().unwrap().push(text);
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
