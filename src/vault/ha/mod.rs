@@ -15,5 +15,5 @@ pub mod readlease;
 pub use candidate::Candidate;
 pub use handle::{Admission, Ha, InitError, NoLedger, StepDownError};
 pub use peer::{NodeReport, PeerAddress, PeerClient, PeerError, PeerRequest, PeerResponse};
-pub use settings::{CLAIM_WAIT, HaSettings, MOST_LEASE_SECONDS, MOST_READ_LEASE_MS, pod_and_uid_of, pod_of};
+pub use settings::{HaSettings, MOST_LEASE_SECONDS, pod_and_uid_of, pod_of};
 pub use status::{HaMetrics, HaStatus, Leader, PeerStatus, Role};

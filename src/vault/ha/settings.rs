@@ -54,20 +54,12 @@ impl HaSettings {
 
     /// How long a read needs no new proof of leadership.
     pub fn read_lease(&self) -> Duration {
-        Duration::from_millis(self.read_lease_ms.min(MOST_READ_LEASE_MS))
+        Duration::from_millis(self.read_lease_ms).min(super::readlease::WINDOW)
     }
 }
 
 /// The longest lease that is believed, whatever a lock says, in seconds.
 pub const MOST_LEASE_SECONDS: u32 = 120;
-
-/// The longest read lease, in milliseconds. A new active node waits for it (and a tenth more, for clocks that run at
-/// different rates) before it acknowledges anything, whatever its own setting is.
-pub const MOST_READ_LEASE_MS: u64 = 500;
-
-/// How long a new active node waits after its claim before it acknowledges anything: the longest read lease that
-/// the node before may still use, and a tenth more for clocks that run at different rates.
-pub const CLAIM_WAIT: Duration = Duration::from_millis(550);
 
 /// The pod (or host) name in an identity: what comes before the first `_`.
 pub fn pod_of(identity: &str) -> &str {

@@ -131,6 +131,8 @@ pub struct Confirmed {
 pub struct ReadPass {
     /// The head that every read must have reached.
     pub floor: Head,
+    /// How far the history had come when the request began: what it saw of writes that failed after that is void.
+    pub begun: Stamp,
     /// Most staleness that the request accepts, in milliseconds; zero is linearizable.
     pub max_staleness_ms: u64,
 }

@@ -8,7 +8,7 @@ use super::{Committer, Send, TxnId};
 use crate::base::backoff::Backoff;
 use crate::base::clock::{Moment, UnixMillis};
 use crate::base::random::Random;
-use crate::vault::physical::{BatchId, Head, Op};
+use crate::vault::physical::{BatchId, Head, Op, StorageError};
 
 /// A transaction in the queue.
 #[derive(Debug)]
@@ -46,14 +46,31 @@ pub(super) struct Flight {
     pub(super) sent: u32,
     /// Set once the head was seen to have moved on without proof of what became of the batch.
     pub(super) is_overtaken: bool,
+    /// Members were told that the outcome is unknown; nobody waits for it any more.
+    pub(super) is_orphaned: bool,
+    /// Keys whose later writes failed while this was in flight, and the ticket that took those back.
+    pub(super) reverted: Option<(u64, Vec<String>)>,
+    /// Set after the storage refused the batch although an earlier copy may still arrive: the error, and the name of
+    /// the refused batch. An empty commit is sent in its place, which settles the matter whichever of them lands.
+    pub(super) refused: Option<(StorageError, BatchId)>,
 }
 
 impl Flight {
+    /// The ticket that the state after this commit corresponds to.
     pub(super) fn last_ticket(&self) -> u64 {
-        self.members.last().map_or(0, |m| m.ticket)
+        let newest = self.members.last().map_or(0, |m| m.ticket);
+        self.reverted.as_ref().map_or(newest, |(ticket, _)| newest.max(*ticket))
+    }
+
+    /// The name of the batch that carries the members' writes.
+    pub(super) fn member_batch(&self) -> BatchId {
+        self.refused.as_ref().map_or(self.next.batch_id, |(_, batch)| *batch)
     }
 
     fn ops(&self) -> Vec<Op> {
+        if self.refused.is_some() {
+            return Vec::new();
+        }
         let mut merged: BTreeMap<&String, &Option<Bytes>> = BTreeMap::new();
         for member in &self.members {
             merged.extend(&member.writes);
@@ -78,7 +95,7 @@ impl Committer {
             self.flight = Some(self.gather(now, wall, random));
         }
         let flight = self.flight.as_mut()?;
-        if flight.on_the_wire || flight.is_overtaken || flight.resend_at > now {
+        if self.suspended || flight.on_the_wire || flight.is_overtaken || flight.resend_at > now {
             return None;
         }
         flight.on_the_wire = true;
@@ -127,6 +144,9 @@ impl Committer {
             backoff: self.backoff(),
             sent: 0,
             is_overtaken: false,
+            is_orphaned: false,
+            reverted: None,
+            refused: None,
         }
     }
 }

@@ -76,6 +76,18 @@ impl History {
         }
     }
 
+    /// Notes that pending writes of `keys` failed: by `ticket` they are again what they were. With `is_newest` no other
+    /// write is pending, so that the newest state is the state as of `ticket`.
+    pub(super) fn revert(&mut self, keys: &[String], ticket: u64, is_newest: bool) {
+        for key in keys {
+            self.written.insert(key.clone(), ticket);
+        }
+        if let Some(newest) = self.states.back_mut().filter(|_| is_newest) {
+            newest.keys.extend_from_slice(keys);
+            newest.ticket = ticket;
+        }
+    }
+
     fn is_forgotten(&self, ticket: u64) -> bool {
         self.states.front().is_some_and(|oldest| ticket < oldest.ticket)
     }

@@ -14,6 +14,7 @@ mod batch;
 mod cluster_time;
 mod history;
 mod outcome;
+mod revert;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +29,9 @@ use crate::base::clock::{Moment, UnixMillis};
 use crate::vault::physical::{Head, Limits, Op, Stamp, StorageError, SubmitError, Transaction};
 
 use batch::{Flight, Member};
-pub use cluster_time::ClusterTime;
+pub use cluster_time::{ClusterTime, JUMP};
 use history::History;
+pub use revert::Settled;
 
 /// Names a submitted transaction; chosen by the driver, never used twice.
 pub type TxnId = u64;
@@ -83,6 +85,23 @@ pub struct Done {
     pub result: Result<Head, SubmitError>,
 }
 
+/// Counters since the committer was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Commits that succeeded.
+    pub commits: u64,
+    /// Transactions in them.
+    pub transactions: u64,
+    /// Transactions in the largest of them.
+    pub largest_batch: u64,
+    /// Batches that ended with this node deposed.
+    pub fenced: u64,
+    /// Batches whose outcome was unknown at first.
+    pub unknown: u64,
+    /// Transactions refused for a conflict.
+    pub conflicts: u64,
+}
+
 /// Why a committer accepts nothing any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
@@ -110,6 +129,11 @@ pub struct Committer {
     overlay: BTreeMap<String, (u64, Option<Bytes>)>,
     stopped: Option<Stopped>,
     suspended: bool,
+    /// Set while the storage does not answer for the batch in flight.
+    stalled: Option<StorageError>,
+    /// `(lowest failed ticket, ticket that took them back)`, oldest first.
+    failures: VecDeque<(u64, u64)>,
+    counters: Counters,
 }
 
 impl Committer {
@@ -133,6 +157,9 @@ impl Committer {
             overlay: BTreeMap::new(),
             stopped: None,
             suspended: false,
+            stalled: None,
+            failures: VecDeque::new(),
+            counters: Counters::default(),
         }
     }
 
@@ -177,11 +204,6 @@ impl Committer {
         Stamp(self.ticket)
     }
 
-    /// Whether everything that a reader with `stamp` saw is committed.
-    pub fn is_settled(&self, stamp: Stamp) -> bool {
-        stamp.0 <= self.history.newest_ticket()
-    }
-
     /// The pending write of `key`, if there is one: `Some(None)` is a pending delete.
     pub fn pending(&self, key: &str) -> Option<(Option<Bytes>, Stamp)> {
         self.overlay.get(key).map(|(_, value)| (value.clone(), self.newest_stamp()))
@@ -209,21 +231,9 @@ impl Committer {
     /// [`SubmitError::Conflict`] if something it read has been written since; [`SubmitError::Busy`] if the queue is
     /// full; [`SubmitError::NotActive`] after a stop; [`SubmitError::Storage`] if it is above the limits by itself.
     pub fn submit(&mut self, id: TxnId, transaction: Transaction) -> Result<Stamp, SubmitError> {
-        if self.stopped.is_some() {
-            return Err(SubmitError::NotActive);
-        }
-        let Transaction { reads, lists, writes } = transaction;
+        self.validate(&transaction)?;
+        let writes = transaction.writes;
         self.admit(&writes)?;
-        for (key, stamp) in &reads {
-            if self.is_changed(key, *stamp) {
-                return Err(SubmitError::Conflict);
-            }
-        }
-        for (prefix, stamp) in &lists {
-            if self.is_changed_below(prefix, *stamp) {
-                return Err(SubmitError::Conflict);
-            }
-        }
         let member = Member::new(id, self.ticket + 1, writes);
         if self.waiting.len() >= self.settings.queue_count
             || self.waiting_bytes + member.bytes > self.settings.queue_bytes
@@ -237,6 +247,35 @@ impl Committer {
         self.waiting_bytes += member.bytes;
         self.waiting.push_back(member);
         Ok(Stamp(self.ticket))
+    }
+
+    /// Whether everything that `transaction` read is still so, pending writes included.
+    ///
+    /// # Errors
+    /// [`SubmitError::Conflict`] if not; otherwise why nothing is accepted.
+    pub fn validate(&mut self, transaction: &Transaction) -> Result<(), SubmitError> {
+        if self.stopped.is_some() {
+            return Err(SubmitError::NotActive);
+        }
+        if let Some(error) = &self.stalled {
+            return Err(SubmitError::Storage(error.clone()));
+        }
+        let read = transaction.reads.iter().any(|(key, stamp)| self.is_changed(key, *stamp));
+        if read || transaction.lists.iter().any(|(prefix, stamp)| self.is_changed_below(prefix, *stamp)) {
+            self.counters.conflicts += 1;
+            return Err(SubmitError::Conflict);
+        }
+        Ok(())
+    }
+
+    /// Counters.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Bytes that wait.
+    pub fn queue_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     /// Stops accepting. While handing over, what waits and what is in flight is still finished; a deposed node fails
@@ -256,7 +295,7 @@ impl Committer {
         }
     }
 
-    /// Starts no new batch while `suspended` (another holder was seen in the lock).
+    /// Sends no batch while `suspended` (another holder was seen in the lock).
     pub fn suspend(&mut self, suspended: bool) {
         self.suspended = suspended;
     }
@@ -294,13 +333,6 @@ impl Committer {
             .take_while(|(key, _)| key.starts_with(prefix))
             .any(|(_, (ticket, _))| *ticket > stamp.0);
         pending || self.history.is_written_below_since(prefix, stamp.0)
-    }
-
-    fn drop_waiting(&mut self, error: &SubmitError) -> Vec<Done> {
-        let done = self.waiting.drain(..).map(|m| Done { id: m.id, result: Err(error.clone()) }).collect();
-        self.waiting_bytes = 0;
-        self.rebuild_overlay();
-        done
     }
 
     /// The overlay holds just what is in flight and what waits.

@@ -186,6 +186,71 @@ fn a_full_store_fails_what_adds_and_runs_again_what_deletes() {
 }
 
 #[test]
+fn what_read_a_pending_value_that_failed_runs_again() {
+    let mut b = bench();
+    let begun = b.committer.newest_stamp();
+    b.committer.submit(1, put("a", "1")).unwrap();
+    let (_, dirty) = b.committer.pending("a").unwrap();
+    let send = b.send(0).unwrap();
+    assert_eq!(b.committer.settled(begun, dirty), Settled::Pending);
+    let full = StorageError::Full { storage: "inmem", used_bytes: 9, limit_bytes: 9 };
+    b.answer(&send, Commit::Refused(full));
+    assert_eq!(b.committer.submit(2, reading(put("x", "1"), "a", dirty)), Err(SubmitError::Conflict));
+    assert_eq!(b.committer.settled(begun, dirty), Settled::Failed);
+    assert_eq!(b.committer.settled(begun, Stamp(0)), Settled::Committed, "who saw nothing of it is not disturbed");
+    let clean = b.committer.stamp_at(10).unwrap();
+    b.committer.submit(3, reading(put("x", "1"), "a", clean)).unwrap();
+    assert_eq!(b.committer.counters().conflicts, 1);
+}
+
+#[test]
+fn a_storage_that_does_not_answer_is_told_to_all_who_wait_and_the_batch_stays() {
+    let mut b = bench();
+    let away = StorageError::Unavailable { storage: "inmem", reason: "gone".into() };
+    assert!(b.committer.stall(&away).is_empty(), "nothing waits");
+    b.committer.submit(1, put("a", "1")).unwrap();
+    let send = b.send(0).unwrap();
+    b.committer.submit(2, put("b", "1")).unwrap();
+    let done = b.committer.stall(&away);
+    assert!(matches!(&done[0].result, Err(SubmitError::Unknown { reason }) if reason.contains("inmem")), "{done:?}");
+    assert_eq!(done[1].result, Err(SubmitError::Storage(away.clone())));
+    assert_eq!(b.committer.submit(3, put("c", "1")), Err(SubmitError::Storage(away)));
+    b.answer(&send, Commit::Unknown { reason: "lost".into() });
+    let again = b.send(9000).unwrap();
+    assert_eq!(again.next, send.next);
+    assert!(b.answer(&again, Commit::Committed).is_empty(), "nobody is told twice");
+    assert!(b.committer.pending("a").is_none());
+    let (a, reverted) = (b.committer.stamp_at(11).unwrap(), b.committer.stamp_at(11).unwrap());
+    b.committer.submit(4, reading(reading(put("c", "1"), "a", a), "b", reverted)).unwrap();
+}
+
+#[test]
+fn a_refusal_after_an_unknown_outcome_is_settled_by_an_empty_commit() {
+    for lands in [false, true] {
+        let mut b = bench();
+        b.committer.submit(1, put("a", "1")).unwrap();
+        let first = b.send(0).unwrap();
+        b.answer(&first, Commit::Unknown { reason: "lost".into() });
+        let full = StorageError::Full { storage: "inmem", used_bytes: 9, limit_bytes: 9 };
+        let again = b.send(5000).unwrap();
+        assert!(b.answer(&again, Commit::Refused(full.clone())).is_empty(), "the first copy may still land");
+        let empty = b.send(9000).unwrap();
+        assert!(empty.ops.is_empty() && empty.next.batch_id != first.next.batch_id);
+        assert_eq!(empty.expected, first.expected);
+        if lands {
+            let done = b.answer(&empty, Commit::Fenced { current: Some(first.next.clone()) });
+            assert_eq!(done, [Done { id: 1, result: Ok(first.next) }]);
+        } else {
+            let done = b.answer(&empty, Commit::Committed);
+            assert_eq!(done, [Done { id: 1, result: Err(SubmitError::Storage(full)) }]);
+            assert!(b.committer.pending("a").is_none());
+        }
+        b.committer.submit(2, put("b", "1")).unwrap();
+        assert!(b.send(9999).is_some());
+    }
+}
+
+#[test]
 fn limits_are_known_before_anything_is_sent() {
     let mut b = bench();
     let large = "x".repeat(501);
@@ -261,7 +326,7 @@ fn counters(seed: u64, steps: usize) {
             store.commit(Some(&copy.expected), &copy.next, &copy.ops);
         }
         if let Some(send) = committer.poll(at(now), WALL, &random) {
-            let answer = match random.below(4) {
+            let answer = match random.below(6) {
                 0 => {
                     late.push(send.clone());
                     Commit::Unknown { reason: "delayed".into() }
@@ -270,11 +335,15 @@ fn counters(seed: u64, steps: usize) {
                     store.commit(Some(&send.expected), &send.next, &send.ops);
                     Commit::Unknown { reason: "answer lost".into() }
                 }
+                2 => Commit::Refused(StorageError::Full { storage: "inmem", used_bytes: 1, limit_bytes: 1 }),
                 _ => store.commit(Some(&send.expected), &send.next, &send.ops),
             };
             for done in committer.on_commit(send.next.batch_id, answer, at(now), &random) {
                 let (key, count) = open.remove(&done.id).unwrap();
-                done.result.unwrap();
+                if let Err(error) = &done.result {
+                    assert!(matches!(error, SubmitError::NotApplied | SubmitError::Storage(_)), "{error}");
+                    continue;
+                }
                 let last = acknowledged.insert(key, count).unwrap_or(0);
                 assert_eq!(count, last + 1, "acknowledged in order, none lost, none doubled");
             }
