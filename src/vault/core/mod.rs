@@ -1,1 +1,30 @@
-//! The kernel: mounts, policies, tokens and the request pipeline.
+//! The kernel: sealing and unsealing, tokens, policies, mounts, and the one pipeline that every request runs through.
+//!
+//! [`Core`] is what the HTTP face and the node hold. Engines never see it: the system's own engines
+//! ([`KernelEngine`]) get a [`Kernel`] for the duration of one request, all others their two narrow views.
+
+pub mod audit;
+pub mod call;
+pub mod engines;
+pub mod error;
+pub mod init;
+pub mod kernel;
+pub mod mounts;
+pub mod parts;
+pub mod policy;
+pub mod status;
+pub mod token;
+
+mod cache;
+mod open;
+mod records;
+
+pub use call::{Body, Call, Effect, Outcome, Reply};
+pub use engines::{EngineTable, KernelEngine, KernelTable};
+pub use error::CoreError;
+pub use init::{FirstMount, InitAnswer, InitParams};
+pub use kernel::Kernel;
+pub use mounts::{MountClass, MountConfig, MountEntry, MountSpec, MountTable};
+pub use parts::{Core, CoreParts};
+pub use status::SealStatus;
+pub use token::{IssuedToken, NewToken, TokenEntry};

@@ -1,0 +1,277 @@
+//! The keyring: one data key per term, the newest of which encrypts; and the barrier, which holds it in memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::entry;
+use super::error::BarrierError;
+use super::stored::Stored;
+use crate::base::clock::UnixMillis;
+use crate::base::random::Random;
+use crate::base::secret::SecretBytes;
+use crate::crypto::aead::{AeadError, AeadKey, KEY_BYTES};
+
+/// The record that holds the keyring, encrypted by the root key.
+pub const KEYRING_PATH: &str = "core/keyring";
+/// The record that holds the root key, encrypted by the active term, so that standbys follow a change of it.
+pub const ROOT_KEY_PATH: &str = "core/root-key";
+
+/// The pseudo-term of records encrypted by the root key itself.
+const ROOT_TERM: u32 = 0;
+
+/// Data keys by term.
+#[derive(Clone)]
+pub struct Keyring {
+    terms: BTreeMap<u32, Arc<DataKey>>,
+}
+
+struct DataKey {
+    key: AeadKey,
+    raw: SecretBytes,
+    installed: UnixMillis,
+}
+
+/// `sys/key-status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// The active term.
+    pub term: u32,
+    /// When it was installed.
+    pub installed: UnixMillis,
+    /// Records that this process encrypted under it.
+    pub encryptions: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredKeyring {
+    keys: Vec<StoredKey>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredKey {
+    term: u32,
+    key: Stored,
+    installed: UnixMillis,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("terms", &self.terms.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Keyring {
+    /// A keyring with one new key.
+    ///
+    /// # Errors
+    /// [`AeadError::KeyLength`], never in practice.
+    pub fn generate(random: &dyn Random, now: UnixMillis) -> Result<Self, AeadError> {
+        Self { terms: BTreeMap::new() }.rotated(random, now)
+    }
+
+    /// The same keyring with a new active key.
+    ///
+    /// # Errors
+    /// [`AeadError::KeyLength`], never in practice.
+    pub fn rotated(&self, random: &dyn Random, now: UnixMillis) -> Result<Self, AeadError> {
+        let mut next = self.clone();
+        let mut raw = vec![0; KEY_BYTES];
+        random.fill(&mut raw);
+        let raw = SecretBytes::new(raw);
+        let key = AeadKey::new(raw.expose())?;
+        next.terms.insert(self.active_term() + 1, Arc::new(DataKey { key, raw, installed: now }));
+        Ok(next)
+    }
+
+    /// The term that encrypts; zero for an empty keyring, which is never stored.
+    pub fn active_term(&self) -> u32 {
+        self.terms.last_key_value().map_or(0, |(term, _)| *term)
+    }
+
+    fn encode(&self) -> Result<SecretBytes, serde_json::Error> {
+        let keys = self
+            .terms
+            .iter()
+            .map(|(term, key)| StoredKey {
+                term: *term,
+                key: Stored(key.raw.clone()),
+                installed: key.installed,
+            })
+            .collect();
+        serde_json::to_vec(&StoredKeyring { keys }).map(SecretBytes::new)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let stored: StoredKeyring = serde_json::from_slice(bytes).ok()?;
+        let mut terms = BTreeMap::new();
+        for stored in stored.keys {
+            let Stored(raw) = stored.key;
+            let key = AeadKey::new(raw.expose()).ok()?;
+            terms.insert(stored.term, Arc::new(DataKey { key, raw, installed: stored.installed }));
+        }
+        (!terms.is_empty() && !terms.contains_key(&ROOT_TERM)).then_some(Self { terms })
+    }
+}
+
+struct Keys {
+    root: SecretBytes,
+    ring: Keyring,
+}
+
+/// The barrier of an unsealed vault. Dropping the last handle wipes its keys.
+pub struct Barrier {
+    cluster: String,
+    random: Arc<dyn Random>,
+    keys: ArcSwap<Keys>,
+    encryptions: AtomicU64,
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier").field("cluster", &self.cluster).finish_non_exhaustive()
+    }
+}
+
+impl Barrier {
+    /// A barrier for a new vault.
+    pub fn new(cluster: String, random: Arc<dyn Random>, root: SecretBytes, ring: Keyring) -> Self {
+        Self { cluster, random, keys: ArcSwap::from_pointee(Keys { root, ring }), encryptions: AtomicU64::new(0) }
+    }
+
+    /// Opens the barrier: decrypts the stored keyring by the root key.
+    ///
+    /// # Errors
+    /// [`BarrierError::Damaged`] if the root key is not the right one.
+    pub fn open(
+        cluster: String,
+        random: Arc<dyn Random>,
+        root: SecretBytes,
+        keyring_record: &[u8],
+    ) -> Result<Self, BarrierError> {
+        let ring = open_ring(&cluster, &root, keyring_record)?;
+        Ok(Self::new(cluster, random, root, ring))
+    }
+
+    /// The cluster's UUID.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Encrypts `plain` for `path` under the active term.
+    ///
+    /// # Errors
+    /// [`BarrierError::Cipher`] for absurdly large records.
+    pub fn encrypt(&self, path: &str, plain: &[u8]) -> Result<Bytes, BarrierError> {
+        let keys = self.keys.load();
+        let Some((term, key)) = keys.ring.terms.last_key_value() else {
+            return Err(BarrierError::UnknownTerm { path: path.to_owned(), term: ROOT_TERM });
+        };
+        self.encryptions.fetch_add(1, Ordering::Relaxed);
+        Ok(Bytes::from(entry::seal(&key.key, self.random.as_ref(), *term, &self.cluster, path, plain)?))
+    }
+
+    /// Decrypts the record of `path`.
+    ///
+    /// # Errors
+    /// [`BarrierError::UnknownTerm`], [`BarrierError::Damaged`].
+    pub fn decrypt(&self, path: &str, record: &[u8]) -> Result<SecretBytes, BarrierError> {
+        let damaged = |reason: &str| BarrierError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
+        let term = entry::term(record).ok_or_else(|| damaged("its layout is unknown"))?;
+        let keys = self.keys.load();
+        let key = keys.ring.terms.get(&term).ok_or_else(|| BarrierError::UnknownTerm { path: path.to_owned(), term })?;
+        entry::open(&key.key, &self.cluster, path, record).map_err(|_| damaged("it was altered or moved"))
+    }
+
+    /// The record that stores this barrier's keyring, at [`KEYRING_PATH`].
+    ///
+    /// # Errors
+    /// [`BarrierError::Cipher`], never in practice.
+    pub fn keyring_record(&self) -> Result<Bytes, BarrierError> {
+        let keys = self.keys.load();
+        self.seal_ring(&keys.root, &keys.ring)
+    }
+
+    /// The record that stores the root key for standbys, at [`ROOT_KEY_PATH`].
+    ///
+    /// # Errors
+    /// [`BarrierError::Cipher`], never in practice.
+    pub fn root_key_record(&self) -> Result<Bytes, BarrierError> {
+        self.encrypt(ROOT_KEY_PATH, self.keys.load().root.expose())
+    }
+
+    /// Prepares a new active key: the record to commit at [`KEYRING_PATH`], and the keyring to install with
+    /// [`Barrier::install`] once it is committed.
+    ///
+    /// # Errors
+    /// [`BarrierError::Cipher`], never in practice.
+    pub fn rotate(&self, now: UnixMillis) -> Result<(Bytes, Keyring), BarrierError> {
+        let keys = self.keys.load();
+        let ring = keys.ring.rotated(self.random.as_ref(), now)?;
+        Ok((self.seal_ring(&keys.root, &ring)?, ring))
+    }
+
+    /// Uses `ring` from now on, unless a newer one is in use already.
+    pub fn install(&self, ring: &Keyring) {
+        self.keys.rcu(|keys| {
+            let newer = ring.active_term() > keys.ring.active_term();
+            if newer {
+                self.encryptions.store(0, Ordering::Relaxed);
+            }
+            let ring = if newer { ring } else { &keys.ring };
+            Arc::new(Keys { root: keys.root.clone(), ring: ring.clone() })
+        });
+    }
+
+    /// Takes up a stored keyring that may be newer than the one in memory; `root_key_record` helps where the root key
+    /// has changed as well.
+    ///
+    /// # Errors
+    /// [`BarrierError::Damaged`] if neither the known nor the stored root key opens it.
+    pub fn refresh(&self, keyring_record: &[u8], root_key_record: Option<&[u8]>) -> Result<(), BarrierError> {
+        let known = self.keys.load().root.clone();
+        let (root, ring) = match (open_ring(&self.cluster, &known, keyring_record), root_key_record) {
+            (Ok(ring), _) => (known, ring),
+            (Err(error), None) => return Err(error),
+            (Err(_), Some(record)) => {
+                let root = self.decrypt(ROOT_KEY_PATH, record)?;
+                let ring = open_ring(&self.cluster, &root, keyring_record)?;
+                (root, ring)
+            }
+        };
+        self.keys.store(Arc::new(Keys { root, ring }));
+        Ok(())
+    }
+
+    /// The active key's state.
+    pub fn status(&self) -> KeyStatus {
+        let keys = self.keys.load();
+        KeyStatus {
+            term: keys.ring.active_term(),
+            installed: keys.ring.terms.last_key_value().map_or_else(UnixMillis::default, |(_, key)| key.installed),
+            encryptions: self.encryptions.load(Ordering::Relaxed),
+        }
+    }
+
+    fn seal_ring(&self, root: &SecretBytes, ring: &Keyring) -> Result<Bytes, BarrierError> {
+        let plain = ring
+            .encode()
+            .map_err(|error| BarrierError::Damaged { path: KEYRING_PATH.to_owned(), reason: error.to_string() })?;
+        let key = AeadKey::new(root.expose())?;
+        let record =
+            entry::seal(&key, self.random.as_ref(), ROOT_TERM, &self.cluster, KEYRING_PATH, plain.expose())?;
+        Ok(Bytes::from(record))
+    }
+}
+
+fn open_ring(cluster: &str, root: &SecretBytes, record: &[u8]) -> Result<Keyring, BarrierError> {
+    let damaged = |reason: &str| BarrierError::Damaged { path: KEYRING_PATH.to_owned(), reason: reason.to_owned() };
+    let key = AeadKey::new(root.expose())?;
+    let plain = entry::open(&key, cluster, KEYRING_PATH, record).map_err(|_| damaged("the root key does not fit"))?;
+    Keyring::decode(plain.expose()).ok_or_else(|| damaged("it is not a keyring"))
+}

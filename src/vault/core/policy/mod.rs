@@ -1,0 +1,17 @@
+//! Policies: text, rules, and the decision.
+
+mod acl;
+mod builtin;
+mod model;
+mod parse;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+pub use acl::{Acl, Ask, Verdict};
+pub use builtin::DEFAULT_POLICY;
+pub use model::{Capabilities, Capability, Policy, Rule};
+pub use parse::parse;
+
+pub(super) use store::{acl, delete, names, path_of, put, text};
