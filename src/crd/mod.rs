@@ -1,1 +1,6 @@
 //! Custom resources as users write them.
+
+pub mod cluster;
+pub mod emit;
+
+pub use cluster::{VaultCluster, VaultClusterSpec, VaultClusterStatus};
