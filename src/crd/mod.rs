@@ -2,5 +2,7 @@
 
 pub mod cluster;
 pub mod emit;
+pub mod store;
 
 pub use cluster::{VaultCluster, VaultClusterSpec, VaultClusterStatus};
+pub use store::{VaultStoreHead, VaultStoreSegment};

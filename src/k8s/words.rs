@@ -19,6 +19,11 @@ pub const LABEL_INITIALIZED: &str = "vault-initialized";
 /// Label of pods: the version that the server reports.
 pub const LABEL_VERSION: &str = "vault-version";
 
+/// Annotation of a VaultStoreHead: JSON of the head.
+pub const STORE_HEAD: &str = "holdfast.dev/head";
+/// Label of VaultStoreSegments: name of the head that they belong to.
+pub const LABEL_STORE: &str = "holdfast.dev/store";
+
 /// Annotation of the Lease: JSON of the active node (`identity`, `epoch`, `api_addr`, `cluster_addr`).
 pub const LEASE_ACTIVE: &str = "holdfast.dev/active";
 /// Annotation of the Lease: identity or pod name of a node that is about to go and must not become active.

@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod head;
 pub mod inmem;
+pub mod kubernetes;
 pub mod ledger;
 pub mod register;
 

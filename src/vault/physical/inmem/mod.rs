@@ -11,3 +11,4 @@ mod store;
 pub use backend::InmemBackend;
 pub use register::{InmemRegister, Register};
 pub use store::Store;
+pub(in crate::vault::physical) use store::page;

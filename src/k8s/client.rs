@@ -1,0 +1,93 @@
+//! Connections to the API server for what must answer quickly or not at all: the lock and the storage.
+//!
+//! The client's own retries are off (a repeated write could meet its own first success), and every wait is
+//! bounded. Watches have a connection of their own, so that a long answer never delays a renewal.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use thiserror::Error;
+
+use crate::base::class::ErrorClass;
+
+/// How long connecting, and waiting for an answer, may take.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the API server and the credentials for it are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The service account of the pod that this program runs in.
+    InCluster,
+    /// A kubeconfig file.
+    Kubeconfig(PathBuf),
+}
+
+/// Two clients of one API server.
+#[derive(Clone)]
+pub struct Clients {
+    /// For requests: two seconds each.
+    pub requests: Client,
+    /// For watches: answers may take for ever; whoever watches also polls.
+    pub watches: Client,
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clients(..)")
+    }
+}
+
+/// Why no client could be made. Nothing was sent yet.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// There is no service account: this is not a pod, or its token is not mounted.
+    #[error("cannot find the cluster this program runs in: {0}")]
+    InCluster(String),
+    /// The kubeconfig cannot be read.
+    #[error("cannot use kubeconfig {path}: {reason}")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Certificates or addresses in the configuration cannot be used.
+    #[error("cannot make a client of the API server: {0}")]
+    Client(String),
+}
+
+impl ConnectError {
+    /// The class of the error.
+    pub fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
+}
+
+/// Reads credentials and makes the clients; connects nowhere yet.
+///
+/// # Errors
+/// When the credentials cannot be found or used.
+pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
+    let mut config = match source {
+        Source::InCluster => Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?,
+        Source::Kubeconfig(path) => {
+            let fail = |reason: String| ConnectError::Kubeconfig { path: path.clone(), reason };
+            let file = Kubeconfig::read_from(path).map_err(|error| fail(error.to_string()))?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .map_err(|error| fail(error.to_string()))?
+        }
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(TIMEOUT);
+    config.write_timeout = Some(TIMEOUT);
+    config.read_timeout = None;
+    let make = |config: Config| Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()));
+    let watches = make(config.clone())?;
+    config.read_timeout = Some(TIMEOUT);
+    // A pooled connection's idle time must not count against the next request's answer.
+    config.reset_reader_on_write = true;
+    Ok(Clients { requests: make(config)?, watches })
+}
