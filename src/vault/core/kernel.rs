@@ -22,7 +22,7 @@ pub struct Kernel<'a> {
     pub(super) open: &'a Open,
     pub(super) transaction: &'a BarrierTransaction,
     pub(super) router: Arc<Router>,
-    pub(super) mounted: Arc<Mounted>,
+    pub(super) mounted: Option<Arc<Mounted>>,
     pub(super) caller: Option<Arc<TokenEntry>>,
     pub(super) request_path: String,
     pub(super) effect: Mutex<Option<Effect>>,
@@ -44,7 +44,8 @@ impl Kernel<'_> {
 
     /// The storage of the engine's own mount.
     pub fn storage(&self) -> PrefixView<'_> {
-        PrefixView::new(self.transaction, self.mounted.entry.storage_prefix())
+        let prefix = self.mounted.as_ref().map_or_else(|| "core/nowhere/".to_owned(), |m| m.entry.storage_prefix());
+        PrefixView::new(self.transaction, prefix)
     }
 
     /// Cluster time.
@@ -89,7 +90,8 @@ impl Kernel<'_> {
     /// # Errors
     /// [`LogicalError::Invalid`] for contradictory wishes.
     pub async fn create_token(&self, spec: NewToken) -> Result<IssuedToken, LogicalError> {
-        self.tokens(&self.router.table).create(spec, &self.mounted.entry, &self.request_path).await
+        let mounted = self.mounted.as_ref().ok_or(LogicalError::UnsupportedPath)?;
+        self.tokens(&self.router.table).create(spec, &mounted.entry, &self.request_path).await
     }
 
     /// The entry of a token, if it is valid. The caller's own token is valid also during its last use.
@@ -320,11 +322,11 @@ impl SystemView for Kernel<'_> {
     }
 
     fn default_lease_ttl_seconds(&self) -> u64 {
-        effective(self.mounted.entry.config.default_lease_ttl_seconds)
+        effective(self.mounted.as_ref().map_or(0, |m| m.entry.config.default_lease_ttl_seconds))
     }
 
     fn max_lease_ttl_seconds(&self) -> u64 {
-        effective(self.mounted.entry.config.max_lease_ttl_seconds)
+        effective(self.mounted.as_ref().map_or(0, |m| m.entry.config.max_lease_ttl_seconds))
     }
 
     fn random(&self) -> &dyn Random {

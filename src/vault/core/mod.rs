@@ -17,7 +17,10 @@ pub mod token;
 
 mod cache;
 mod open;
+mod pipeline;
 mod records;
+mod respond;
+mod step;
 
 pub use call::{Body, Call, Effect, Outcome, Reply};
 pub use engines::{EngineTable, KernelEngine, KernelTable};
@@ -27,4 +30,5 @@ pub use kernel::Kernel;
 pub use mounts::{MountClass, MountConfig, MountEntry, MountSpec, MountTable};
 pub use parts::{Core, CoreParts};
 pub use status::SealStatus;
+pub use step::Swept;
 pub use token::{IssuedToken, NewToken, TokenEntry};

@@ -11,7 +11,7 @@ mod tests;
 
 pub use acl::{Acl, Ask, Verdict};
 pub use builtin::DEFAULT_POLICY;
-pub use model::{Capabilities, Capability, Policy, Rule};
+pub use model::{Capabilities, Capability, Grant, Parameters, Policy, Rule};
 pub use parse::parse;
 
 pub(super) use store::{acl, delete, names, path_of, put, text};
