@@ -1,0 +1,127 @@
+//! Test doubles of the two views, for the tests of engines.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::error::LogicalError;
+use super::request::{Operation, Request};
+use super::view::{SecretValue, StorageView, SystemView};
+use crate::base::clock::UnixMillis;
+use crate::base::random::{Random, SeededRandom};
+
+/// A storage view over a map.
+#[derive(Default)]
+pub(crate) struct MemoryView(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl MemoryView {
+    /// Puts `value` at `key`.
+    pub(crate) fn insert(&self, key: &str, value: &[u8]) {
+        self.0.lock().unwrap().insert(key.to_owned(), value.to_vec());
+    }
+
+    /// All keys, in order.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys().cloned().collect()
+    }
+}
+
+#[async_trait]
+impl StorageView for MemoryView {
+    async fn get(&self, key: &str) -> Result<Option<SecretValue>, LogicalError> {
+        Ok(self.0.lock().unwrap().get(key).cloned().map(SecretValue::new))
+    }
+
+    async fn put(&self, key: &str, value: SecretValue) -> Result<(), LogicalError> {
+        self.insert(key, value.expose());
+        Ok(())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), LogicalError> {
+        self.0.lock().unwrap().remove(key);
+        Ok(())
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, LogicalError> {
+        let map = self.0.lock().unwrap();
+        let mut names: Vec<String> = Vec::new();
+        for key in map.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).map(|(key, _)| key) {
+            let Some(rest) = key.strip_prefix(prefix) else { break };
+            let name = rest.find('/').map_or(rest, |at| &rest[..=at]);
+            if after.is_none_or(|after| name > after) && names.last().is_none_or(|last| last != name) {
+                names.push(name.to_owned());
+            }
+            if names.len() == limit {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
+    async fn scan(&self, prefix: &str, limit: usize) -> Result<Vec<String>, LogicalError> {
+        Ok(self.keys().into_iter().filter(|key| key.starts_with(prefix)).take(limit).collect())
+    }
+}
+
+/// A system view whose time is set by the test.
+pub(crate) struct ManualSystem {
+    time: Mutex<UnixMillis>,
+    random: SeededRandom,
+}
+
+impl Default for ManualSystem {
+    fn default() -> Self {
+        Self { time: Mutex::new(UnixMillis(1_700_000_000_000)), random: SeededRandom::new(1) }
+    }
+}
+
+impl ManualSystem {
+    /// Lets `seconds` pass.
+    pub(crate) fn advance(&self, seconds: u64) {
+        let mut time = self.time.lock().unwrap();
+        *time = time.plus_seconds(seconds);
+    }
+}
+
+impl SystemView for ManualSystem {
+    fn time(&self) -> UnixMillis {
+        *self.time.lock().unwrap()
+    }
+
+    fn default_lease_ttl_seconds(&self) -> u64 {
+        2_764_800
+    }
+
+    fn max_lease_ttl_seconds(&self) -> u64 {
+        2_764_800
+    }
+
+    fn random(&self) -> &dyn Random {
+        &self.random
+    }
+}
+
+/// A request of `operation` at `path` with the members of the object `data` as input.
+pub(crate) fn request(operation: Operation, path: &str, data: Value) -> Request {
+    Request {
+        id: "00000000-0000-4000-8000-000000000000".to_owned(),
+        operation,
+        path: path.to_owned(),
+        mount_path: "secret/".to_owned(),
+        mount_accessor: "kv_00000000".to_owned(),
+        mount_options: BTreeMap::new(),
+        data: data.as_object().cloned().unwrap_or_default(),
+        principal: super::request::Principal::default(),
+        client_token: "".into(),
+        remote: None,
+        wrap_ttl_seconds: None,
+    }
+}
