@@ -63,36 +63,51 @@ proxy() { # node whose view of the Services it takes
 }
 
 # --- the API server goes away while nodes, pods and etcd go on ---
+#
+# The controllers and the scheduler are ended with it and started after it: with
+# leader election, which a lab of one has no use for, they would have lost their
+# lease and ended too. Otherwise they would come back believing that every node
+# has been silent for the whole outage, and evict pods from those whose kubelet
+# is slow to hear of it (half a minute and more, by the kubelet's own back-off).
+controllers="kube-controller-manager kube-scheduler"
 
-api_pid() { # seen from here: the only process of that name in the machine's cgroup
+of_cp() { # program: its process id seen from here
 	local pid
 	for pid in $(pids cp); do
-		[ "$( (tr '\0' '\n' <"/proc/$pid/cmdline" | head -n 1) 2>/dev/null)" != kube-apiserver ] || echo "$pid"
+		[ "$( (tr '\0' '\n' <"/proc/$pid/cmdline" | head -n 1) 2>/dev/null)" != "$1" ] || echo "$pid"
 	done | head -n 1
 }
 
-api_gone() { [ -z "$(api_pid)" ]; }
+ended() { [ -z "$(of_cp "$1")" ]; }
+
+hold() { # program
+	local pid
+	touch "$DIR/cp/$1.hold"
+	pid=$(of_cp "$1")
+	[ -z "$pid" ] || kill -9 "$pid"
+	until_true 10 ended "$1" || fault "$1 does not end"
+}
 
 verb_stop_api() { # [frozen]: connections are accepted by nobody, instead of being refused
-	local pid
+	local program pid
 	alive cp || fault "machine cp is off"
-	pid=$(api_pid)
 	case ${1:-} in
-	frozen) [ -z "$pid" ] || kill -STOP "$pid" ;;
-	"")
-		touch "$DIR/cp/kube-apiserver.hold"
-		[ -z "$pid" ] || kill -9 "$pid"
-		until_true 10 api_gone || fault "the API server does not end"
+	frozen)
+		pid=$(of_cp kube-apiserver)
+		[ -z "$pid" ] || kill -STOP "$pid"
 		;;
+	"") hold kube-apiserver ;;
 	*) usage "lab stop-api [frozen]" ;;
 	esac
+	for program in $controllers; do hold "$program"; done
 }
 
 verb_start_api() {
-	local pid
+	local program pid
 	alive cp || fault "machine cp is off"
-	pid=$(api_pid)
+	pid=$(of_cp kube-apiserver)
 	rm -f "$DIR/cp/kube-apiserver.hold"
 	[ -z "$pid" ] || kill -CONT "$pid"
 	until_true 60 ready || fault "the API server is not ready after a minute: $(tail -n 1 "$DIR/cp/kube-apiserver.log")"
+	for program in $controllers; do rm -f "$DIR/cp/$program.hold"; done
 }

@@ -46,6 +46,7 @@ alive() {
 
 boot() { # runs as process 1 of the machine
 	hostname "$1"
+	rm -f "$DIR/$1"/*.hold
 	HOSTNAME=$1
 	mount --make-rprivate /
 	mount -t tmpfs tmpfs /run
@@ -162,6 +163,8 @@ verb_kill() { # the network goes first: a dead machine sends no resets
 verb_start() {
 	machine "${1:-}"
 	! alive "$1" || fault "machine $1 is on"
+	# No rule outlives a power cut.
+	nsenter --net="/var/run/netns/$LAB-$1" nft flush ruleset
 	verb_join "$1"
 	power "$1"
 }
