@@ -44,7 +44,8 @@ pub fn parse(sources: &[(&str, &str)], environment: &Environment) -> Result<Serv
 }
 
 fn read(path: &Path) -> Result<Vec<(String, String)>, Problem> {
-    let unreadable = |path: &Path, reason: String| Problem::Unreadable { path: path.display().to_string(), reason };
+    let unreadable =
+        |path: &Path, reason: String| Problem::Unreadable { path: path.display().to_string(), reason };
     let metadata = fs::metadata(path).map_err(|e| unreadable(path, e.to_string()))?;
     let files = if metadata.is_dir() { files_in(path)? } else { vec![path.to_owned()] };
     let mut texts = Vec::new();
@@ -65,7 +66,8 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let is_configuration = path.extension().is_some_and(|extension| extension == "hcl" || extension == "json");
+        let is_configuration =
+            path.extension().is_some_and(|extension| extension == "hcl" || extension == "json");
         if is_configuration && path.is_file() {
             files.push(path);
         }

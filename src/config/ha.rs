@@ -32,7 +32,11 @@ impl Default for HaConfig {
 /// Reads `ha { … }`.
 pub(super) fn ha(section: &mut Section<'_>) -> HaConfig {
     let mut ha = HaConfig::default();
-    section.duration("lease_duration", Duration::from_secs(3)..=Duration::from_secs(120), &mut ha.lease_duration);
+    section.duration(
+        "lease_duration",
+        Duration::from_secs(3)..=Duration::from_secs(120),
+        &mut ha.lease_duration,
+    );
     section.duration("read_lease", Duration::ZERO..=Duration::from_millis(500), &mut ha.read_lease);
     section.duration("max_staleness", Duration::ZERO..=Duration::from_secs(86_400), &mut ha.max_staleness);
     let is_uuid = |text: &str| uuid::Uuid::try_parse(text).is_ok();

@@ -50,7 +50,11 @@ pub const IGNORED: &[Ignored] = &[
     ignored("listener", "tls_cipher_suites", "the suites of the TLS library are all strong"),
     ignored("listener", "tls_prefer_server_cipher_suites", "the server's order is always preferred"),
     ignored("listener", "tls_max_version", "the newest version that both sides know is used"),
-    ignored("listener", "tls_disable_client_certs", "clients are asked for a certificate only with tls_client_ca_file"),
+    ignored(
+        "listener",
+        "tls_disable_client_certs",
+        "clients are asked for a certificate only with tls_client_ca_file",
+    ),
     ignored("listener", "x_forwarded_for_authorized_addrs", "the peer's address is used"),
     ignored("listener", "x_forwarded_for_hop_skips", "the peer's address is used"),
     ignored("listener", "x_forwarded_for_reject_not_authorized", "the peer's address is used"),
@@ -59,7 +63,11 @@ pub const IGNORED: &[Ignored] = &[
     ignored("telemetry", "disable_hostname", "metrics do not carry the host's name"),
     ignored("telemetry", "usage_gauge_period", "there are no usage gauges"),
     ignored("telemetry", "maximum_gauge_cardinality", "there are no usage gauges"),
-    ignored("telemetry", "unauthenticated_metrics_access", "metrics are served on probe_address, without a token"),
+    ignored(
+        "telemetry",
+        "unauthenticated_metrics_access",
+        "metrics are served on probe_address, without a token",
+    ),
     ignored("telemetry", "metrics_prefix", "metrics begin with vault_"),
     ignored("telemetry", "enable_hostname_label", "metrics do not carry the host's name"),
 ];

@@ -93,12 +93,18 @@ fn next_port(address: SocketAddr) -> SocketAddr {
 pub(super) fn listener(section: &mut Section<'_>) -> ListenerConfig {
     let expected = "an address such as 127.0.0.1:8200 or [::]:8200";
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT));
-    let address = section.parsed("address", expected, |text| socket_address(text, DEFAULT_PORT)).unwrap_or(default);
+    let address =
+        section.parsed("address", expected, |text| socket_address(text, DEFAULT_PORT)).unwrap_or(default);
     let mut listener = ListenerConfig::plain(address);
     let cluster_port = listener.cluster_address.port();
-    if let Some(given) = section.parsed("cluster_address", expected, |text| socket_address(text, cluster_port)) {
+    if let Some(given) =
+        section.parsed("cluster_address", expected, |text| socket_address(text, cluster_port))
+    {
         if given == address && given.port() != 0 {
-            section.conflict("cluster_address", "address and cluster_address are the same: give them different ports");
+            section.conflict(
+                "cluster_address",
+                "address and cluster_address are the same: give them different ports",
+            );
         }
         listener.cluster_address = given;
     }
@@ -112,7 +118,8 @@ pub(super) fn listener(section: &mut Section<'_>) -> ListenerConfig {
     listener.tls_client_ca_file = section.text("tls_client_ca_file").map(PathBuf::from);
     section.flag("tls_require_and_verify_client_cert", &mut listener.tls_require_client_cert);
     if listener.tls_require_client_cert && listener.tls_client_ca_file.is_none() {
-        let message = "tls_require_and_verify_client_cert needs tls_client_ca_file, the CAs that clients may come from";
+        let message =
+            "tls_require_and_verify_client_cert needs tls_client_ca_file, the CAs that clients may come from";
         section.conflict("tls_require_and_verify_client_cert", message);
     }
     section.number("max_request_size", 1..=1 << 30, &mut listener.max_request_size_bytes);
@@ -136,14 +143,14 @@ fn tls(section: &mut Section<'_>) -> ListenerTls {
         (true, None, None, None) => return ListenerTls::Disabled,
         (false, Some(cert_file), Some(key_file), None) => return ListenerTls::Files { cert_file, key_file },
         (false, None, None, Some(dir)) => return ListenerTls::Issuer { dir, dns_names },
-        (true, ..) => {
-            section.conflict("tls_disable", "TLS is disabled and a certificate is given: remove one of the two")
-        }
+        (true, ..) => section
+            .conflict("tls_disable", "TLS is disabled and a certificate is given: remove one of the two"),
         (false, None, None, None) => section.report(Problem::Missing {
             place: section.place(),
             section: section.name().to_owned(),
-            what: "a certificate: set tls_cert_file and tls_key_file, or tls_issuer_dir, or tls_disable = true"
-                .to_owned(),
+            what:
+                "a certificate: set tls_cert_file and tls_key_file, or tls_issuer_dir, or tls_disable = true"
+                    .to_owned(),
         }),
         (false, _, _, Some(_)) => {
             section.conflict(
@@ -151,8 +158,12 @@ fn tls(section: &mut Section<'_>) -> ListenerTls {
                 "tls_issuer_dir and tls_cert_file exclude each other: remove one of the two",
             );
         }
-        (false, Some(_), None, None) => section.conflict("tls_cert_file", "tls_cert_file needs tls_key_file beside it"),
-        (false, None, Some(_), None) => section.conflict("tls_key_file", "tls_key_file needs tls_cert_file beside it"),
+        (false, Some(_), None, None) => {
+            section.conflict("tls_cert_file", "tls_cert_file needs tls_key_file beside it")
+        }
+        (false, None, Some(_), None) => {
+            section.conflict("tls_key_file", "tls_key_file needs tls_cert_file beside it")
+        }
     }
     ListenerTls::Disabled
 }

@@ -6,8 +6,9 @@ use super::hcl::Body;
 use super::section::{Entry, FileBlock, Findings, Section};
 use super::server::LEASE_TTL;
 use super::{
-    AddressEnvironment, Environment, HaConfig, HaStorageConfig, ListenerConfig, LogConfig, LogFormat, LogLevel, Place,
-    PodEnvironment, Problem, Problems, SealConfig, ServerConfig, StorageConfig, TelemetryConfig,
+    AddressEnvironment, Environment, HaConfig, HaStorageConfig, ListenerConfig, LogConfig, LogFormat,
+    LogLevel, Place, PodEnvironment, Problem, Problems, SealConfig, ServerConfig, StorageConfig,
+    TelemetryConfig,
 };
 use super::{env, ha, listener, seal, storage, telemetry};
 
@@ -81,7 +82,9 @@ const URL: &str = "a URL such as https://10.0.0.1:8200, without a path";
 fn is_url(text: &str) -> bool {
     let Ok(uri) = text.parse::<http::Uri>() else { return false };
     matches!(uri.scheme_str(), Some("http" | "https"))
-        && uri.authority().is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
+        && uri
+            .authority()
+            .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'))
         && uri.path_and_query().is_none_or(|path| path.as_str() == "/")
 }
 
@@ -195,8 +198,10 @@ fn read_log(top: &mut Section<'_>, environment: &Environment) -> LogConfig {
     let level = top.parsed("log_level", LogLevel::NAMES, LogLevel::parse).unwrap_or_default();
     let format = top.parsed("log_format", LogFormat::NAMES, LogFormat::parse).unwrap_or_default();
     LogConfig {
-        level: variable(top, environment, env::VAULT_LOG_LEVEL, LogLevel::NAMES, LogLevel::parse).unwrap_or(level),
-        format: variable(top, environment, env::VAULT_LOG_FORMAT, LogFormat::NAMES, LogFormat::parse).unwrap_or(format),
+        level: variable(top, environment, env::VAULT_LOG_LEVEL, LogLevel::NAMES, LogLevel::parse)
+            .unwrap_or(level),
+        format: variable(top, environment, env::VAULT_LOG_FORMAT, LogFormat::NAMES, LogFormat::parse)
+            .unwrap_or(format),
     }
 }
 
@@ -231,7 +236,9 @@ fn read_api_addr(top: &mut Section<'_>) -> Option<String> {
 }
 
 fn read_addresses(top: &mut Section<'_>, environment: &Environment) -> AddressEnvironment {
-    for name in [env::VAULT_API_ADDR, env::VAULT_REDIRECT_ADDR, env::VAULT_ADVERTISE_ADDR, env::VAULT_CLUSTER_ADDR] {
+    for name in
+        [env::VAULT_API_ADDR, env::VAULT_REDIRECT_ADDR, env::VAULT_ADVERTISE_ADDR, env::VAULT_CLUSTER_ADDR]
+    {
         variable(top, environment, name, URL, |text| is_url(text).then_some(()));
     }
     AddressEnvironment::read(environment)

@@ -40,7 +40,9 @@ pub enum Problem {
         reason: String,
     },
     /// A folder holds no configuration.
-    #[error("{path}: there is no *.hcl or *.json file in this folder; name a file or another folder with -config")]
+    #[error(
+        "{path}: there is no *.hcl or *.json file in this folder; name a file or another folder with -config"
+    )]
     NoFiles {
         /// The folder.
         path: String,

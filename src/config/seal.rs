@@ -74,11 +74,15 @@ impl StaticKey {
                 std::fs::read(path).map(SecretBytes::new).map_err(|e| unreadable(e.to_string()))?
             }
             KeySource::Environment(name) => {
-                let value = environment.referenced(name).ok_or_else(|| unreadable("it is not set".to_owned()))?;
+                let value =
+                    environment.referenced(name).ok_or_else(|| unreadable("it is not set".to_owned()))?;
                 SecretBytes::new(value.expose().as_bytes().to_vec())
             }
         };
-        decode(&raw).ok_or_else(|| Problem::KeyMalformed { id: self.id.clone(), source_name: self.source.to_string() })
+        decode(&raw).ok_or_else(|| Problem::KeyMalformed {
+            id: self.id.clone(),
+            source_name: self.source.to_string(),
+        })
     }
 }
 
@@ -140,7 +144,8 @@ fn key(section: &mut Section<'_>, id_key: &'static str, source_key: &'static str
     match (id, source) {
         (Some(id), Some(text)) => {
             let source = text.strip_prefix("file://").map(|path| KeySource::File(PathBuf::from(path)));
-            let source = source.or_else(|| text.strip_prefix("env://").map(|n| KeySource::Environment(n.to_owned())));
+            let source =
+                source.or_else(|| text.strip_prefix("env://").map(|n| KeySource::Environment(n.to_owned())));
             if source.is_none() {
                 section.report(Problem::InlineKey { place: section.place_of(source_key), key: source_key });
             }

@@ -49,7 +49,14 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     /// The top of the configuration.
     pub(super) fn top(entries: Vec<Entry<'a>>, findings: &'a mut Findings) -> Self {
-        Self { name: String::new(), place: Place::default(), entries, known: Vec::new(), open: false, findings }
+        Self {
+            name: String::new(),
+            place: Place::default(),
+            entries,
+            known: Vec::new(),
+            open: false,
+            findings,
+        }
     }
 
     /// A block; `name` is how messages call it.
@@ -72,7 +79,11 @@ impl<'a> Section<'a> {
 
     /// Where a key of the block stands, or else the block.
     pub(super) fn place_of(&self, key: &str) -> Place {
-        self.entries.iter().rev().find(|entry| entry.item.key == key).map_or_else(|| self.place(), Entry::place)
+        self.entries
+            .iter()
+            .rev()
+            .find(|entry| entry.item.key == key)
+            .map_or_else(|| self.place(), Entry::place)
     }
 
     /// Whether the key stands there at all.
@@ -173,14 +184,22 @@ impl<'a> Section<'a> {
     pub(super) fn texts(&mut self, key: &'static str) -> Vec<String> {
         let Some(entry) = self.entry(key) else { return Vec::new() };
         match &entry.item.value {
-            Value::Text(text) => text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
+            Value::Text(text) => {
+                text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect()
+            }
             Value::List(values) if values.iter().all(|value| value.as_text().is_some()) => {
                 values.iter().filter_map(|value| value.as_text().map(str::to_owned)).collect()
             }
             other => {
                 let expected = "a list of strings".to_owned();
-                let found = if matches!(other, Value::List(_)) { "a list of other values" } else { other.kind() };
-                self.report(Problem::WrongKind { place: entry.place(), key: key.to_owned(), expected, found });
+                let found =
+                    if matches!(other, Value::List(_)) { "a list of other values" } else { other.kind() };
+                self.report(Problem::WrongKind {
+                    place: entry.place(),
+                    key: key.to_owned(),
+                    expected,
+                    found,
+                });
                 Vec::new()
             }
         }
@@ -199,20 +218,32 @@ impl<'a> Section<'a> {
     /// Puts a whole number within `range` into `target` if the key is there.
     pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>, target: &mut u64) {
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        let value = self.parsed(key, &expected, |text| text.parse().ok().filter(|number| range.contains(number)));
+        let value =
+            self.parsed(key, &expected, |text| text.parse().ok().filter(|number| range.contains(number)));
         *target = value.unwrap_or(*target);
     }
 
     /// Puts a duration within `range` into `target` if the key is there.
-    pub(super) fn duration(&mut self, key: &'static str, range: RangeInclusive<Duration>, target: &mut Duration) {
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+        target: &mut Duration,
+    ) {
         let (least, most) = (range.start().as_secs_f64(), range.end().as_secs_f64());
         let expected = format!("a duration such as 30s or 5m, from {least} s to {most} s");
-        let value = self.parsed(key, &expected, |text| duration::parse(text).filter(|span| range.contains(span)));
+        let value =
+            self.parsed(key, &expected, |text| duration::parse(text).filter(|span| range.contains(span)));
         *target = value.unwrap_or(*target);
     }
 
     /// All blocks with this key and so many labels, of all files.
-    pub(super) fn all_blocks(&mut self, key: &'static str, labels: usize, example: &'static str) -> Vec<FileBlock<'a>> {
+    pub(super) fn all_blocks(
+        &mut self,
+        key: &'static str,
+        labels: usize,
+        example: &'static str,
+    ) -> Vec<FileBlock<'a>> {
         self.known.push(key);
         let entries: Vec<_> = self.entries.iter().filter(|entry| entry.item.key == key).copied().collect();
         self.blocks_of(&entries, labels, example)
@@ -234,14 +265,26 @@ impl<'a> Section<'a> {
         blocks.into_iter().next()
     }
 
-    fn blocks_of(&mut self, entries: &[Entry<'a>], labels: usize, example: &'static str) -> Vec<FileBlock<'a>> {
+    fn blocks_of(
+        &mut self,
+        entries: &[Entry<'a>],
+        labels: usize,
+        example: &'static str,
+    ) -> Vec<FileBlock<'a>> {
         let mut found = Vec::new();
         for entry in entries {
             match entry.item.blocks(labels) {
-                Ok(blocks) => found.extend(blocks.into_iter().map(|block| FileBlock { file: entry.file, block })),
+                Ok(blocks) => {
+                    found.extend(blocks.into_iter().map(|block| FileBlock { file: entry.file, block }))
+                }
                 Err(error) => {
                     let key = entry.item.key.clone();
-                    self.report(Problem::NotABlock { place: entry.place(), key, reason: error.message, example });
+                    self.report(Problem::NotABlock {
+                        place: entry.place(),
+                        key,
+                        reason: error.message,
+                        example,
+                    });
                 }
             }
         }

@@ -134,16 +134,17 @@ impl ServerConfig {
     ) -> Result<Self, Problem> {
         let from_environment = environment.get(env::VAULT_DEV_LISTEN_ADDRESS);
         let address = match address.or(from_environment.as_deref()) {
-            Some(text) => {
-                super::listener::socket_address(text, super::DEFAULT_PORT).ok_or_else(|| Problem::BadFlag {
+            Some(text) => super::listener::socket_address(text, super::DEFAULT_PORT).ok_or_else(|| {
+                Problem::BadFlag {
                     flag: "-dev-listen-address",
                     value: text.to_owned(),
                     expected: "an address such as 127.0.0.1:8200",
-                })?
-            }
+                }
+            })?,
             None => SocketAddr::from((Ipv4Addr::LOCALHOST, super::DEFAULT_PORT)),
         };
-        let root_token = root_token.or_else(|| environment.get(env::VAULT_DEV_ROOT_TOKEN_ID).map(SecretString::new));
+        let root_token =
+            root_token.or_else(|| environment.get(env::VAULT_DEV_ROOT_TOKEN_ID).map(SecretString::new));
         let mut config = Self::minimal(StorageConfig::Inmem, ListenerConfig::plain(address), environment);
         config.dev = Some(DevConfig { root_token });
         Ok(config)

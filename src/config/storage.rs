@@ -116,8 +116,10 @@ pub(super) fn ha_storage(kind: &str, section: &mut Section<'_>, context: &Contex
 }
 
 fn lock(section: &mut Section<'_>, context: &Context) -> KubernetesLock {
-    let namespace = section.text_where("namespace", is_dns_label, "a namespace: lower-case letters, digits and -");
-    let name = section.text_where("name", is_dns_label, "a name: lower-case letters, digits and -, at most 63");
+    let namespace =
+        section.text_where("namespace", is_dns_label, "a namespace: lower-case letters, digits and -");
+    let name =
+        section.text_where("name", is_dns_label, "a name: lower-case letters, digits and -, at most 63");
     KubernetesLock {
         namespace: namespace.or_else(|| context.pod_namespace.clone()),
         name: name.unwrap_or_else(|| "holdfast".to_owned()),
@@ -152,7 +154,10 @@ fn flatten(key: String, value: &Value, out: &mut Settings) {
         Value::Float(number) => number.to_string(),
         Value::List(values) => values.iter().filter_map(Value::as_text).collect::<Vec<_>>().join(","),
         Value::Block(body) => {
-            return body.items.iter().for_each(|item| flatten(format!("{key}.{}", item.key), &item.value, out));
+            return body
+                .items
+                .iter()
+                .for_each(|item| flatten(format!("{key}.{}", item.key), &item.value, out));
         }
     };
     out.insert(key, text);

@@ -92,5 +92,7 @@ impl LogFormat {
 /// Reads `telemetry { … }`.
 pub(super) fn telemetry(section: &mut Section<'_>) -> TelemetryConfig {
     let expected = "an address such as 0.0.0.0:8202";
-    TelemetryConfig { probe_address: section.parsed("probe_address", expected, |text| socket_address(text, 8202)) }
+    TelemetryConfig {
+        probe_address: section.parsed("probe_address", expected, |text| socket_address(text, 8202)),
+    }
 }

@@ -41,7 +41,9 @@ impl AeadKey {
     /// # Errors
     /// [`AeadError::KeyLength`].
     pub fn new(key: &[u8]) -> Result<Self, AeadError> {
-        UnboundKey::new(&AES_256_GCM, key).map(|key| Self(LessSafeKey::new(key))).map_err(|_| AeadError::KeyLength)
+        UnboundKey::new(&AES_256_GCM, key)
+            .map(|key| Self(LessSafeKey::new(key)))
+            .map_err(|_| AeadError::KeyLength)
     }
 
     /// Encrypts `plain` and authenticates `aad` with it; appends nonce, ciphertext and tag to `out`.
@@ -50,20 +52,36 @@ impl AeadKey {
     ///
     /// # Errors
     /// [`AeadError::Seal`] for messages beyond the algorithm's 64 GiB.
-    pub fn seal(&self, random: &dyn Random, aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), AeadError> {
+    pub fn seal(
+        &self,
+        random: &dyn Random,
+        aad: &[u8],
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), AeadError> {
         let mut nonce = [0; NONCE_LEN];
         random.fill(&mut nonce);
         self.seal_with(nonce, aad, plain, out)
     }
 
-    fn seal_with(&self, nonce: [u8; NONCE_LEN], aad: &[u8], plain: &[u8], out: &mut Vec<u8>) -> Result<(), AeadError> {
+    fn seal_with(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), AeadError> {
         out.reserve(plain.len() + OVERHEAD_BYTES);
         out.extend_from_slice(&nonce);
         let start = out.len();
         out.extend_from_slice(plain);
         let tag = self
             .0
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut out[start..])
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(aad),
+                &mut out[start..],
+            )
             .map_err(|_| AeadError::Seal);
         match tag {
             Ok(tag) => {
@@ -86,7 +104,8 @@ impl AeadKey {
         let (nonce, message) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(AeadError::Open)?;
         let mut buffer = message.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = self.0.open_in_place(nonce, Aad::from(aad), &mut buffer).map_err(|_| AeadError::Open)?.len();
+        let length =
+            self.0.open_in_place(nonce, Aad::from(aad), &mut buffer).map_err(|_| AeadError::Open)?.len();
         buffer.truncate(length);
         Ok(SecretBytes::new(buffer))
     }
@@ -104,7 +123,8 @@ mod tests {
 
     #[test]
     fn gcm_test_cases_15_and_16_for_aes_256() {
-        let key = AeadKey::new(&bytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308")).expect("key");
+        let key = AeadKey::new(&bytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"))
+            .expect("key");
         let nonce: [u8; 12] = bytes("cafebabefacedbaddecaf888").try_into().expect("nonce");
         let plain = bytes(
             "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255",

@@ -32,7 +32,12 @@ pub enum ShamirError {
 ///
 /// # Errors
 /// [`ShamirError::Parameters`], [`ShamirError::EmptySecret`].
-pub fn split(random: &dyn Random, secret: &[u8], shares: u8, threshold: u8) -> Result<Vec<SecretBytes>, ShamirError> {
+pub fn split(
+    random: &dyn Random,
+    secret: &[u8],
+    shares: u8,
+    threshold: u8,
+) -> Result<Vec<SecretBytes>, ShamirError> {
     if threshold < 2 || shares < threshold {
         return Err(ShamirError::Parameters);
     }
@@ -88,7 +93,10 @@ pub fn combine(parts: &[SecretBytes]) -> Result<SecretBytes, ShamirError> {
 
 /// Lagrange's basis polynomial of the point `x`, at zero.
 fn weight_at_zero(x: u8, points: &[u8]) -> u8 {
-    points.iter().filter(|other| **other != x).fold(1, |w, other| multiply(w, multiply(*other, invert(*other ^ x))))
+    points
+        .iter()
+        .filter(|other| **other != x)
+        .fold(1, |w, other| multiply(w, multiply(*other, invert(*other ^ x))))
 }
 
 fn evaluate(coefficients: &[u8], x: u8) -> u8 {

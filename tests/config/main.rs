@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use holdfast::config::{
-    self, Environment, HaStorageConfig, KeySource, KubernetesLock, KubernetesStorage, ListenerTls, LogFormat, LogLevel,
-    Problem, Problems, SealConfig, ServerConfig, StaticKey, StorageConfig, env,
+    self, Environment, HaStorageConfig, KeySource, KubernetesLock, KubernetesStorage, ListenerTls, LogFormat,
+    LogLevel, Problem, Problems, SealConfig, ServerConfig, StaticKey, StorageConfig, env,
 };
 
 const TCP: &str = "listener \"tcp\" { tls_disable = true }\n";
@@ -89,8 +89,11 @@ fn wrong_texts() -> Vec<String> {
 /// Problems that no text alone makes.
 fn other_problems() -> Vec<Problems> {
     let folder = tempfile::tempdir().unwrap();
-    let environment =
-        Environment::fixed([("VAULT_API_ADDR", "10.0.0.1"), ("VAULT_LOG_LEVEL", "loud"), ("SHORT_KEY", "secret")]);
+    let environment = Environment::fixed([
+        ("VAULT_API_ADDR", "10.0.0.1"),
+        ("VAULT_LOG_LEVEL", "loud"),
+        ("SHORT_KEY", "secret"),
+    ]);
     let load = |path: PathBuf| config::load(&[path], &environment).unwrap_err();
     let key = |source| StaticKey { id: "1".to_owned(), source }.load(&environment).unwrap_err().into();
     vec![
@@ -137,7 +140,10 @@ fn every_error_says_what_to_do() {
             Err(problems) => problems,
         };
         note(&problems);
-        shown.push_str(&format!("--- {}\n{problems}\n\n", text.trim().replace("\n\n", "\n").replace('\n', "\n    ")));
+        shown.push_str(&format!(
+            "--- {}\n{problems}\n\n",
+            text.trim().replace("\n\n", "\n").replace('\n', "\n    ")
+        ));
     }
     for problems in other_problems() {
         note(&problems);
@@ -153,7 +159,9 @@ fn variants() -> BTreeSet<String> {
     let body = source.split("pub enum Problem {").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
     body.lines()
         .filter(|line| {
-            line.starts_with("    ") && line.trim_start().starts_with(char::is_uppercase) && !line.starts_with("     ")
+            line.starts_with("    ")
+                && line.trim_start().starts_with(char::is_uppercase)
+                && !line.starts_with("     ")
         })
         .map(|line| line.trim().trim_end_matches([' ', '{', ',']).to_owned())
         .collect()
@@ -201,7 +209,11 @@ fn a_full_configuration_is_read() {
     let environment =
         Environment::fixed([("POD_NAMESPACE", "apps"), ("VAULT_LOG_FORMAT", "json"), ("POD_IP", "10.9.9.9")]);
     let config = config::parse(&[("a.hcl", text)], &environment).unwrap();
-    let place = KubernetesLock { namespace: Some("apps".into()), name: "vault".into(), kubeconfig: Some("/k".into()) };
+    let place = KubernetesLock {
+        namespace: Some("apps".into()),
+        name: "vault".into(),
+        kubeconfig: Some("/k".into()),
+    };
     let storage = KubernetesStorage { data_limit_bytes: 128 << 20, ..KubernetesStorage::at(place) };
     assert_eq!(config.storage, StorageConfig::Kubernetes(storage));
     assert!(
@@ -210,7 +222,9 @@ fn a_full_configuration_is_read() {
     assert_eq!(config.listeners[0].address.to_string(), "0.0.0.0:8200");
     assert_eq!(config.listeners[0].cluster_address.to_string(), "0.0.0.0:8201");
     assert_eq!(config.listeners[0].max_request_size_bytes, 1 << 20);
-    assert!(matches!(&config.listeners[0].tls, ListenerTls::Issuer { dns_names, .. } if dns_names.len() == 2));
+    assert!(
+        matches!(&config.listeners[0].tls, ListenerTls::Issuer { dns_names, .. } if dns_names.len() == 2)
+    );
     assert_eq!(config.listeners[1].address.to_string(), "[::1]:9000");
     assert_eq!(config.listeners[1].cluster_address.to_string(), "127.0.0.1:9005");
     assert_eq!(config.listeners[1].tls, ListenerTls::Disabled);
@@ -242,8 +256,10 @@ fn json_means_the_same() {
 
 #[test]
 fn unknown_storage_types_keep_their_settings_for_the_table_of_backends() {
-    let config =
-        read(&format!("{TCP}storage \"shelf\" {{ height = 3 tls {{ ca = \"/c\" }} hosts = [\"a\", \"b\"] }}")).unwrap();
+    let config = read(&format!(
+        "{TCP}storage \"shelf\" {{ height = 3 tls {{ ca = \"/c\" }} hosts = [\"a\", \"b\"] }}"
+    ))
+    .unwrap();
     let StorageConfig::Other { kind, settings } = config.storage else { panic!("not kept") };
     assert_eq!(kind, "shelf");
     let settings: Vec<_> = settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -272,8 +288,11 @@ fn addresses_of_the_environment_have_an_order() {
         let environment = Environment::fixed(variables.iter().copied());
         config::parse(&[("a", &format!("{STORED}{TCP}"))], &environment).unwrap().addresses
     };
-    let all =
-        [("VAULT_ADVERTISE_ADDR", "https://c"), ("VAULT_REDIRECT_ADDR", "https://b"), ("VAULT_API_ADDR", "https://a")];
+    let all = [
+        ("VAULT_ADVERTISE_ADDR", "https://c"),
+        ("VAULT_REDIRECT_ADDR", "https://b"),
+        ("VAULT_API_ADDR", "https://a"),
+    ];
     assert_eq!(config(&all).api_addr(), Some(("https://a", "VAULT_API_ADDR")));
     assert_eq!(config(&all[..2]).api_addr(), Some(("https://b", "VAULT_REDIRECT_ADDR")));
     assert_eq!(config(&all[..1]).api_addr(), Some(("https://c", "VAULT_ADVERTISE_ADDR")));

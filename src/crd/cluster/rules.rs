@@ -160,18 +160,14 @@ pub const RULES: &[Rule] = &[
         at: &["spec", "tls"],
         cel: "self.mode != 'Secret' || has(self.secretRef)",
         message: "tls.mode Secret needs tls.secretRef",
-        holds: |cluster, _| {
-            cluster.spec.tls.mode != TlsMode::Secret || cluster.spec.tls.secret_ref.is_some()
-        },
+        holds: |cluster, _| cluster.spec.tls.mode != TlsMode::Secret || cluster.spec.tls.secret_ref.is_some(),
     },
     Rule {
         id: "tls-secret-unused",
         at: &["spec", "tls"],
         cel: "self.mode == 'Secret' || !has(self.secretRef)",
         message: "tls.secretRef is used with tls.mode Secret only: set the mode, or remove the reference",
-        holds: |cluster, _| {
-            cluster.spec.tls.mode == TlsMode::Secret || cluster.spec.tls.secret_ref.is_none()
-        },
+        holds: |cluster, _| cluster.spec.tls.mode == TlsMode::Secret || cluster.spec.tls.secret_ref.is_none(),
     },
     Rule {
         id: "image-tag",

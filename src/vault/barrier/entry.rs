@@ -30,7 +30,12 @@ pub(super) fn term(record: &[u8]) -> Option<u32> {
 }
 
 /// Decrypts a record whose term is known to be that of `key`.
-pub(super) fn open(key: &AeadKey, cluster: &str, path: &str, record: &[u8]) -> Result<SecretBytes, AeadError> {
+pub(super) fn open(
+    key: &AeadKey,
+    cluster: &str,
+    path: &str,
+    record: &[u8],
+) -> Result<SecretBytes, AeadError> {
     let term = term(record).ok_or(AeadError::Open)?;
     key.open(&additional(term, cluster, path), &record[HEADER_BYTES..])
 }

@@ -60,9 +60,7 @@ impl From<BarrierError> for LogicalError {
                 | StorageError::TooManyOperations { .. }
                 | StorageError::Full { .. }
                 | StorageError::BadKey { .. },
-            ) => {
-                Self::Refused { class: error.class(), message: error.to_string() }
-            }
+            ) => Self::Refused { class: error.class(), message: error.to_string() },
             BarrierError::Storage(StorageError::Denied { .. } | StorageError::Damaged { .. })
             | BarrierError::UnknownTerm { .. }
             | BarrierError::Damaged { .. }

@@ -141,7 +141,12 @@ impl fmt::Debug for Barrier {
 impl Barrier {
     /// A barrier for a new vault.
     pub fn new(cluster: String, random: Arc<dyn Random>, root: SecretBytes, ring: Keyring) -> Self {
-        Self { cluster, random, keys: ArcSwap::from_pointee(Keys { root, ring }), encryptions: AtomicU64::new(0) }
+        Self {
+            cluster,
+            random,
+            keys: ArcSwap::from_pointee(Keys { root, ring }),
+            encryptions: AtomicU64::new(0),
+        }
     }
 
     /// Opens the barrier: decrypts the stored keyring by the root key.
@@ -181,10 +186,15 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::UnknownTerm`], [`BarrierError::Damaged`].
     pub fn decrypt(&self, path: &str, record: &[u8]) -> Result<SecretBytes, BarrierError> {
-        let damaged = |reason: &str| BarrierError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
+        let damaged =
+            |reason: &str| BarrierError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
         let term = entry::term(record).ok_or_else(|| damaged("its layout is unknown"))?;
         let keys = self.keys.load();
-        let key = keys.ring.terms.get(&term).ok_or_else(|| BarrierError::UnknownTerm { path: path.to_owned(), term })?;
+        let key = keys
+            .ring
+            .terms
+            .get(&term)
+            .ok_or_else(|| BarrierError::UnknownTerm { path: path.to_owned(), term })?;
         entry::open(&key.key, &self.cluster, path, record).map_err(|_| damaged("it was altered or moved"))
     }
 
@@ -253,15 +263,20 @@ impl Barrier {
         let keys = self.keys.load();
         KeyStatus {
             term: keys.ring.active_term(),
-            installed: keys.ring.terms.last_key_value().map_or_else(UnixMillis::default, |(_, key)| key.installed),
+            installed: keys
+                .ring
+                .terms
+                .last_key_value()
+                .map_or_else(UnixMillis::default, |(_, key)| key.installed),
             encryptions: self.encryptions.load(Ordering::Relaxed),
         }
     }
 
     fn seal_ring(&self, root: &SecretBytes, ring: &Keyring) -> Result<Bytes, BarrierError> {
-        let plain = ring
-            .encode()
-            .map_err(|error| BarrierError::Damaged { path: KEYRING_PATH.to_owned(), reason: error.to_string() })?;
+        let plain = ring.encode().map_err(|error| BarrierError::Damaged {
+            path: KEYRING_PATH.to_owned(),
+            reason: error.to_string(),
+        })?;
         let key = AeadKey::new(root.expose())?;
         let record =
             entry::seal(&key, self.random.as_ref(), ROOT_TERM, &self.cluster, KEYRING_PATH, plain.expose())?;
@@ -270,8 +285,10 @@ impl Barrier {
 }
 
 fn open_ring(cluster: &str, root: &SecretBytes, record: &[u8]) -> Result<Keyring, BarrierError> {
-    let damaged = |reason: &str| BarrierError::Damaged { path: KEYRING_PATH.to_owned(), reason: reason.to_owned() };
+    let damaged =
+        |reason: &str| BarrierError::Damaged { path: KEYRING_PATH.to_owned(), reason: reason.to_owned() };
     let key = AeadKey::new(root.expose())?;
-    let plain = entry::open(&key, cluster, KEYRING_PATH, record).map_err(|_| damaged("the root key does not fit"))?;
+    let plain =
+        entry::open(&key, cluster, KEYRING_PATH, record).map_err(|_| damaged("the root key does not fit"))?;
     Keyring::decode(plain.expose()).ok_or_else(|| damaged("it is not a keyring"))
 }

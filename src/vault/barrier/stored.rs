@@ -19,6 +19,8 @@ impl Serialize for Stored {
 impl<'de> Deserialize<'de> for Stored {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
-        id::unhex(&text).map(|bytes| Self(SecretBytes::new(bytes))).ok_or_else(|| de::Error::custom("not hexadecimal"))
+        id::unhex(&text)
+            .map(|bytes| Self(SecretBytes::new(bytes)))
+            .ok_or_else(|| de::Error::custom("not hexadecimal"))
     }
 }

@@ -127,7 +127,8 @@ impl BarrierTransaction {
     pub async fn decrypt(&self, key: &str, record: &[u8]) -> Result<SecretBytes, BarrierError> {
         match self.barrier.decrypt(key, record) {
             Err(BarrierError::UnknownTerm { .. }) => {
-                let keyring = self.ledger.get(KEYRING_PATH, self.consistency).await?.value.unwrap_or_default();
+                let keyring =
+                    self.ledger.get(KEYRING_PATH, self.consistency).await?.value.unwrap_or_default();
                 let root = self.ledger.get(ROOT_KEY_PATH, self.consistency).await?.value;
                 self.barrier.refresh(&keyring, root.as_deref())?;
                 self.barrier.decrypt(key, record)
@@ -164,10 +165,16 @@ impl BarrierTransaction {
     ///
     /// # Errors
     /// When the storage cannot answer.
-    pub async fn keys(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BarrierError> {
+    pub async fn keys(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, BarrierError> {
         let own: Vec<(String, bool)> = {
             let state = self.lock();
-            let written = state.writes.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+            let written =
+                state.writes.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
             written.map(|(key, write)| (key.clone(), !matches!(write, Write::Delete))).collect()
         };
         let removed = own.iter().filter(|(_, kept)| !kept).count();
@@ -177,7 +184,8 @@ impl BarrierTransaction {
         // Own keys beyond the last stored one of a cut listing belong to a later page.
         let last = if stored.more { keys.last().cloned() } else { None };
         for (key, kept) in own {
-            let in_page = after.is_none_or(|after| key.as_str() > after) && last.as_ref().is_none_or(|last| key <= *last);
+            let in_page = after.is_none_or(|after| key.as_str() > after)
+                && last.as_ref().is_none_or(|last| key <= *last);
             if !kept {
                 keys.remove(&key);
             } else if in_page {
@@ -191,7 +199,12 @@ impl BarrierTransaction {
     ///
     /// # Errors
     /// When the storage cannot answer.
-    pub async fn names(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, BarrierError> {
+    pub async fn names(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, BarrierError> {
         let mut names: Vec<String> = Vec::new();
         let mut cursor = after.map(|after| past(prefix, after));
         while names.len() < limit {

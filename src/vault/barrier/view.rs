@@ -47,7 +47,12 @@ impl StorageView for PrefixView<'_> {
         Ok(self.transaction.delete(&self.full(key)?)?)
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, LogicalError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, LogicalError> {
         Ok(self.transaction.names(&self.full(prefix)?, after, limit).await?)
     }
 

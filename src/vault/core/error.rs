@@ -86,9 +86,10 @@ impl From<SubmitError> for CoreError {
         match error {
             SubmitError::Storage(error) => error.into(),
             SubmitError::Unknown { reason } => Self::Unknown(reason),
-            other @ (SubmitError::Conflict | SubmitError::NotApplied | SubmitError::NotActive | SubmitError::Busy) => {
-                Self::Unavailable(other.to_string())
-            }
+            other @ (SubmitError::Conflict
+            | SubmitError::NotApplied
+            | SubmitError::NotActive
+            | SubmitError::Busy) => Self::Unavailable(other.to_string()),
         }
     }
 }

@@ -148,7 +148,9 @@ impl Core {
     ) -> Result<InitAnswer, CoreError> {
         let nonce = params.nonce.clone();
         if nonce.as_ref().is_some_and(|nonce| nonce.expose().chars().count() < MIN_NONCE_CHARS) {
-            return Err(CoreError::Invalid(format!("nonce must be at least {MIN_NONCE_CHARS} characters long")));
+            return Err(CoreError::Invalid(format!(
+                "nonce must be at least {MIN_NONCE_CHARS} characters long"
+            )));
         }
         if backend.check().await?.is_some() {
             return repeated_answer(backend, nonce.as_ref()).await;
@@ -170,7 +172,9 @@ impl Core {
             match backend.commit(None, &head, &plan.ops).await {
                 Commit::Committed => return Ok(plan.answer),
                 // A commit whose answer was lost.
-                Commit::Fenced { current: Some(current) } if current.batch_id == head.batch_id => return Ok(plan.answer),
+                Commit::Fenced { current: Some(current) } if current.batch_id == head.batch_id => {
+                    return Ok(plan.answer);
+                }
                 Commit::Fenced { .. } => return repeated_answer(backend, nonce.as_ref()).await,
                 Commit::Refused(error) => return Err(error.into()),
                 Commit::Unknown { reason: why } => reason = why,
@@ -185,7 +189,8 @@ impl Core {
         let now = parts.clock.unix();
         let cluster = id::uuid(random);
         let root = random_key(random);
-        let (seal_config, wrapped, keys, recovery_keys) = self.seal_root_key(&cluster, &root, &params).await?;
+        let (seal_config, wrapped, keys, recovery_keys) =
+            self.seal_root_key(&cluster, &root, &params).await?;
         let ring = Keyring::generate(random, now).map_err(|error| CoreError::Internal(error.to_string()))?;
         let barrier = Arc::new(Barrier::new(cluster.clone(), Arc::clone(&parts.random), root, ring));
         let record = ClusterRecord {
@@ -200,7 +205,12 @@ impl Core {
         };
         let mounts = first_mounts(random, &params.mounts);
         let open = Open::new(Arc::clone(&barrier), record.clone());
-        let spec = NewToken { id: params.root_token.clone(), policies: vec!["root".to_owned()], display_name: "root".to_owned(), ..NewToken::default() };
+        let spec = NewToken {
+            id: params.root_token.clone(),
+            policies: vec!["root".to_owned()],
+            display_name: "root".to_owned(),
+            ..NewToken::default()
+        };
         let maker = Maker { open: &open, random, now };
         let token_mount = mounts
             .get(MountClass::Auth, "token/")
@@ -238,12 +248,15 @@ impl Core {
         cluster: &str,
         root: &SecretBytes,
         params: &InitParams,
-    ) -> Result<(SealConfig, crate::vault::seal::Wrapped, Vec<SecretBytes>, Vec<SecretBytes>), CoreError> {
+    ) -> Result<(SealConfig, crate::vault::seal::Wrapped, Vec<SecretBytes>, Vec<SecretBytes>), CoreError>
+    {
         let seal = &self.parts().seal;
         let random = self.parts().random.as_ref();
         let kind = seal.kind().to_owned();
         let not_applicable = |which: &str| {
-            CoreError::Invalid(format!("parameters {which}_shares,{which}_threshold not applicable to seal type {kind}"))
+            CoreError::Invalid(format!(
+                "parameters {which}_shares,{which}_threshold not applicable to seal type {kind}"
+            ))
         };
         if let Some(automatic) = seal.automatic() {
             if params.secret_shares > 0 || params.secret_threshold > 0 {
@@ -293,7 +306,8 @@ fn split_recovery_key(
     if shares == 1 {
         return Ok(vec![key]);
     }
-    shamir::split(random, key.expose(), shares, threshold).map_err(|error| CoreError::Invalid(error.to_string()))
+    shamir::split(random, key.expose(), shares, threshold)
+        .map_err(|error| CoreError::Invalid(error.to_string()))
 }
 
 fn random_key(random: &dyn crate::base::random::Random) -> SecretBytes {
@@ -325,7 +339,8 @@ fn first_mounts(random: &dyn crate::base::random::Random, more: &[FirstMount]) -
 }
 
 fn answer_key(nonce: &SecretString, cluster: &str) -> Result<AeadKey, CoreError> {
-    let key = kdf::hkdf_sha256(cluster.as_bytes(), nonce.expose().as_bytes(), b"holdfast init answer", KEY_BYTES);
+    let key =
+        kdf::hkdf_sha256(cluster.as_bytes(), nonce.expose().as_bytes(), b"holdfast init answer", KEY_BYTES);
     AeadKey::new(key.expose()).map_err(|error| CoreError::Internal(error.to_string()))
 }
 
@@ -345,11 +360,16 @@ fn seal_answer(
 }
 
 /// The stored answer, for the initialiser that knows its nonce.
-async fn repeated_answer(backend: &dyn Backend, nonce: Option<&SecretString>) -> Result<InitAnswer, CoreError> {
+async fn repeated_answer(
+    backend: &dyn Backend,
+    nonce: Option<&SecretString>,
+) -> Result<InitAnswer, CoreError> {
     let Some(nonce) = nonce else { return Err(CoreError::AlreadyInitialized) };
     let stored = match backend.get(records::INIT_ANSWER).await {
         Ok(stored) => stored,
-        Err(StorageError::Empty { .. }) => return Err(CoreError::Unavailable("the storage changed meanwhile".to_owned())),
+        Err(StorageError::Empty { .. }) => {
+            return Err(CoreError::Unavailable("the storage changed meanwhile".to_owned()));
+        }
         Err(error) => return Err(error.into()),
     };
     let Some(record) = stored.value else { return Err(CoreError::AlreadyInitialized) };

@@ -107,7 +107,10 @@ impl Kernel<'_> {
     ///
     /// # Errors
     /// When the storage cannot answer.
-    pub async fn find_token_by_accessor(&self, accessor: &str) -> Result<Option<Arc<TokenEntry>>, LogicalError> {
+    pub async fn find_token_by_accessor(
+        &self,
+        accessor: &str,
+    ) -> Result<Option<Arc<TokenEntry>>, LogicalError> {
         self.tokens(&self.router.table).by_accessor(accessor).await
     }
 
@@ -163,7 +166,12 @@ impl Kernel<'_> {
     ///
     /// # Errors
     /// [`LogicalError::Invalid`] if the path is in use or the kind unknown, [`LogicalError::Denied`] on reserved paths.
-    pub async fn mount(&self, class: MountClass, path: &str, spec: MountSpec) -> Result<MountEntry, LogicalError> {
+    pub async fn mount(
+        &self,
+        class: MountClass,
+        path: &str,
+        spec: MountSpec,
+    ) -> Result<MountEntry, LogicalError> {
         let table = self.current_mounts().await?;
         let (next, entry) = mounts::add(&table, self.random(), class, path, spec)?;
         let parts = self.core.parts();
@@ -273,7 +281,11 @@ impl Kernel<'_> {
     ///
     /// # Errors
     /// When the storage cannot answer.
-    pub async fn capabilities(&self, entry: &TokenEntry, path: &str) -> Result<Vec<&'static str>, LogicalError> {
+    pub async fn capabilities(
+        &self,
+        entry: &TokenEntry,
+        path: &str,
+    ) -> Result<Vec<&'static str>, LogicalError> {
         Ok(policy::acl(self.transaction, self.open, &entry.policies).await?.capabilities(path))
     }
 

@@ -90,7 +90,10 @@ pub(super) fn from_json<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<
 }
 
 /// Encodes a JSON record.
-pub(super) fn to_json<T: Serialize>(key: &str, value: &T) -> Result<crate::base::secret::SecretBytes, LogicalError> {
+pub(super) fn to_json<T: Serialize>(
+    key: &str,
+    value: &T,
+) -> Result<crate::base::secret::SecretBytes, LogicalError> {
     serde_json::to_vec(value)
         .map(crate::base::secret::SecretBytes::new)
         .map_err(|error| LogicalError::Internal(format!("record {key} cannot be encoded: {error}")))

@@ -81,7 +81,8 @@ impl Core {
     pub fn seal_status(&self) -> SealStatus {
         let open = self.open.load();
         let state = self.seal_state();
-        let (shares, threshold) = state.config.as_ref().map_or((0, 0), |config| (config.shares, config.threshold));
+        let (shares, threshold) =
+            state.config.as_ref().map_or((0, 0), |config| (config.shares, config.threshold));
         SealStatus {
             kind: self.parts().seal.kind(),
             initialized: state.config.is_some(),
@@ -106,7 +107,9 @@ impl Core {
             return Ok(self.seal_status());
         }
         if self.parts().seal.automatic().is_some() {
-            return Err(CoreError::Invalid("this seal opens by itself; its recovery keys cannot unseal".to_owned()));
+            return Err(CoreError::Invalid(
+                "this seal opens by itself; its recovery keys cannot unseal".to_owned(),
+            ));
         }
         if !self.load(backend).await? {
             return Err(CoreError::NotInitialized);
@@ -143,7 +146,12 @@ impl Core {
     }
 
     /// Opens the barrier by the root key.
-    async fn open_with(&self, backend: &dyn Backend, cluster: String, root: SecretBytes) -> Result<(), CoreError> {
+    async fn open_with(
+        &self,
+        backend: &dyn Backend,
+        cluster: String,
+        root: SecretBytes,
+    ) -> Result<(), CoreError> {
         let keyring = read(backend, KEYRING_PATH).await?;
         let random = Arc::clone(&self.parts().random);
         let barrier = Arc::new(Barrier::open(cluster, random, root, &keyring)?);
@@ -192,10 +200,14 @@ impl Core {
 }
 
 /// A plain record with the cluster that it belongs to.
-async fn read_json<T: serde::de::DeserializeOwned>(backend: &dyn Backend, key: &str) -> Result<(String, T), CoreError> {
+async fn read_json<T: serde::de::DeserializeOwned>(
+    backend: &dyn Backend,
+    key: &str,
+) -> Result<(String, T), CoreError> {
     let stored = backend.get(key).await?;
     let bytes = stored.value.ok_or_else(|| missing(key))?;
-    let value = serde_json::from_slice(&bytes).map_err(|_| CoreError::Internal(format!("record {key} is damaged")))?;
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|_| CoreError::Internal(format!("record {key} is damaged")))?;
     Ok((stored.head.cluster, value))
 }
 

@@ -84,7 +84,12 @@ impl Seal for StaticSeal {
 
 #[async_trait]
 impl AutoSeal for StaticSeal {
-    async fn wrap(&self, random: &dyn Random, cluster: &str, root: &SecretBytes) -> Result<Wrapped, SealError> {
+    async fn wrap(
+        &self,
+        random: &dyn Random,
+        cluster: &str,
+        root: &SecretBytes,
+    ) -> Result<Wrapped, SealError> {
         wrap_with(self.current.key.expose(), random, KIND, &self.current.id, cluster, root)
     }
 

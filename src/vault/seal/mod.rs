@@ -23,7 +23,9 @@ pub enum SealError {
     #[error("the unseal key does not fit")]
     WrongKey,
     /// What is stored names a key that is not configured.
-    #[error("the stored keys are wrapped by key {stored:?}, which is not configured (configured: {configured})")]
+    #[error(
+        "the stored keys are wrapped by key {stored:?}, which is not configured (configured: {configured})"
+    )]
     UnknownKey {
         /// The name that is stored.
         stored: String,
@@ -85,7 +87,12 @@ pub trait AutoSeal: Send + Sync {
     ///
     /// # Errors
     /// When the other side cannot be reached.
-    async fn wrap(&self, random: &dyn Random, cluster: &str, root: &SecretBytes) -> Result<Wrapped, SealError>;
+    async fn wrap(
+        &self,
+        random: &dyn Random,
+        cluster: &str,
+        root: &SecretBytes,
+    ) -> Result<Wrapped, SealError>;
 
     /// Unwraps it again.
     ///

@@ -36,8 +36,11 @@ pub fn wrap_by_shares(
     let mut raw = vec![0; KEY_BYTES];
     random.fill(&mut raw);
     let key = SecretBytes::new(raw);
-    let parts =
-        if shares == 1 && threshold == 1 { vec![key.clone()] } else { shamir::split(random, key.expose(), shares, threshold)? };
+    let parts = if shares == 1 && threshold == 1 {
+        vec![key.clone()]
+    } else {
+        shamir::split(random, key.expose(), shares, threshold)?
+    };
     Ok((wrap_with(key.expose(), random, KIND, "", cluster, root)?, parts))
 }
 
@@ -45,7 +48,11 @@ pub fn wrap_by_shares(
 ///
 /// # Errors
 /// [`SealError::WrongKey`] if the shares do not belong together or to this vault.
-pub fn unwrap_by_shares(cluster: &str, wrapped: &Wrapped, parts: &[SecretBytes]) -> Result<SecretBytes, SealError> {
+pub fn unwrap_by_shares(
+    cluster: &str,
+    wrapped: &Wrapped,
+    parts: &[SecretBytes],
+) -> Result<SecretBytes, SealError> {
     let key = match parts {
         [only] => only.clone(),
         several => shamir::combine(several)?,

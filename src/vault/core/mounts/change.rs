@@ -65,7 +65,9 @@ pub(in crate::vault::core) fn add(
         return Err(LogicalError::Invalid(format!("mount type of {:?} is not mountable", spec.kind)));
     }
     if table.entries.len() >= MAX_MOUNTS {
-        return Err(LogicalError::Invalid(format!("there are {MAX_MOUNTS} mounts already, which is the limit")));
+        return Err(LogicalError::Invalid(format!(
+            "there are {MAX_MOUNTS} mounts already, which is the limit"
+        )));
     }
     let entry = MountEntry {
         description: spec.description,
@@ -132,10 +134,9 @@ fn refuse_protected(class: MountClass, path: &str) -> Result<(), LogicalError> {
 }
 
 fn refuse_overlap(table: &MountTable, class: MountClass, path: &str) -> Result<(), LogicalError> {
-    let clash = table
-        .entries
-        .iter()
-        .find(|entry| entry.class == class && (entry.path.starts_with(path) || path.starts_with(&entry.path)));
+    let clash = table.entries.iter().find(|entry| {
+        entry.class == class && (entry.path.starts_with(path) || path.starts_with(&entry.path))
+    });
     match clash {
         Some(entry) => Err(LogicalError::Invalid(format!("path is already in use at {}", entry.path))),
         None => Ok(()),

@@ -12,6 +12,6 @@ pub use router::{Mounted, Router};
 pub use table::{MountClass, MountConfig, MountEntry, MountTable};
 
 pub(super) use change::{add, find, remove, rename};
-pub(super) use router::engine_for;
 pub(super) use router::Dispatch;
+pub(super) use router::engine_for;
 pub(super) use table::new_entry;

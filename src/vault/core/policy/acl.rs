@@ -89,7 +89,9 @@ impl Acl {
         if self.root {
             return Verdict { allowed: true, is_root: true, has_sudo: true };
         }
-        let Some(grant) = self.grant(ask.path, ask.operation == Operation::List) else { return Verdict::default() };
+        let Some(grant) = self.grant(ask.path, ask.operation == Operation::List) else {
+            return Verdict::default();
+        };
         let allowed = grant.capabilities.has(Capability::for_operation(ask.operation))
             && wrapping_fits(grant, ask.wrap_ttl_seconds)
             && parameters_fit(grant, ask.operation, ask.data);
@@ -111,8 +113,15 @@ impl Acl {
     pub fn has_access_below(&self, prefix: &str) -> bool {
         let grants = |grant: &Grant| grant.capabilities.grants();
         self.root
-            || self.exact.range(prefix.to_owned()..).take_while(|(path, _)| path.starts_with(prefix)).any(|(_, g)| grants(g))
-            || self.prefix.iter().any(|(path, g)| grants(g) && (path.starts_with(prefix) || prefix.starts_with(path)))
+            || self
+                .exact
+                .range(prefix.to_owned()..)
+                .take_while(|(path, _)| path.starts_with(prefix))
+                .any(|(_, g)| grants(g))
+            || self
+                .prefix
+                .iter()
+                .any(|(path, g)| grants(g) && (path.starts_with(prefix) || prefix.starts_with(path)))
             || self.segments.iter().any(|(pattern, g)| grants(g) && pattern_reaches(pattern, prefix))
     }
 
@@ -150,7 +159,11 @@ impl Acl {
                 ));
                 break;
             }
-            let common = prefix.char_indices().zip(path.chars()).find(|((_, a), b)| a != b).map_or(0, |((at, _), _)| at);
+            let common = prefix
+                .char_indices()
+                .zip(path.chars())
+                .find(|((_, a), b)| a != b)
+                .map_or(0, |((at, _), _)| at);
             if common == 0 && !self.prefix.contains_key("") {
                 break;
             }
@@ -215,7 +228,8 @@ fn parameters_fit(grant: &Grant, operation: Operation, data: &Map<String, Value>
     if matches!(operation, Operation::Delete | Operation::List) {
         return true;
     }
-    let given: BTreeMap<String, &Value> = data.iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
+    let given: BTreeMap<String, &Value> =
+        data.iter().map(|(name, value)| (name.to_lowercase(), value)).collect();
     if !grant.required.iter().all(|name| given.contains_key(name)) {
         return false;
     }

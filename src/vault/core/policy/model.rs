@@ -133,8 +133,10 @@ impl Grant {
         merge_parameters(&mut self.allowed, other.allowed.as_ref());
         merge_parameters(&mut self.denied, other.denied.as_ref());
         self.required.extend(other.required.iter().cloned());
-        self.min_wrapping_ttl_seconds = smaller_set(self.min_wrapping_ttl_seconds, other.min_wrapping_ttl_seconds);
-        self.max_wrapping_ttl_seconds = smaller_set(self.max_wrapping_ttl_seconds, other.max_wrapping_ttl_seconds);
+        self.min_wrapping_ttl_seconds =
+            smaller_set(self.min_wrapping_ttl_seconds, other.min_wrapping_ttl_seconds);
+        self.max_wrapping_ttl_seconds =
+            smaller_set(self.max_wrapping_ttl_seconds, other.max_wrapping_ttl_seconds);
     }
 }
 
@@ -155,7 +157,8 @@ fn merge_parameters(into: &mut Option<Parameters>, from: Option<&Parameters>) {
             }
             // "Any value" is the wider of the two.
             Some(known) if known.is_empty() || values.is_empty() => known.clear(),
-            Some(known) => known.extend(values.iter().filter(|value| !known.contains(value)).cloned().collect::<Vec<_>>()),
+            Some(known) => known
+                .extend(values.iter().filter(|value| !known.contains(value)).cloned().collect::<Vec<_>>()),
         }
     }
 }

@@ -43,7 +43,9 @@ fn rule(path: &str, body: &Body, item: &Item) -> Result<Rule, HclError> {
     }
     let (min, max) = (grant.min_wrapping_ttl_seconds, grant.max_wrapping_ttl_seconds);
     if min > 0 && max > 0 && max < min {
-        return Err(item.error(format!("path {path:?}: max_wrapping_ttl cannot be less than min_wrapping_ttl")));
+        return Err(
+            item.error(format!("path {path:?}: max_wrapping_ttl cannot be less than min_wrapping_ttl"))
+        );
     }
     Ok(Rule { path: path.to_owned(), grant })
 }
@@ -59,7 +61,8 @@ fn member(item: &Item, grant: &mut Grant) -> Result<(), HclError> {
         "allowed_parameters" => grant.allowed = Some(parameters(item)?),
         "denied_parameters" => grant.denied = Some(parameters(item)?),
         "required_parameters" => {
-            grant.required = texts(item)?.into_iter().map(|name| name.to_lowercase()).collect::<BTreeSet<_>>();
+            grant.required =
+                texts(item)?.into_iter().map(|name| name.to_lowercase()).collect::<BTreeSet<_>>();
         }
         "min_wrapping_ttl" => grant.min_wrapping_ttl_seconds = seconds(item)?,
         "max_wrapping_ttl" => grant.max_wrapping_ttl_seconds = seconds(item)?,
@@ -93,7 +96,10 @@ fn texts(item: &Item) -> Result<Vec<String>, HclError> {
         return Err(item.error(format!("{} must be a list, not {}", item.key, item.value.kind())));
     };
     let text = |value: &Value| {
-        value.as_text().map(str::to_owned).ok_or_else(|| item.error(format!("{} must hold strings", item.key)))
+        value
+            .as_text()
+            .map(str::to_owned)
+            .ok_or_else(|| item.error(format!("{} must hold strings", item.key)))
     };
     values.iter().map(text).collect()
 }
@@ -122,6 +128,8 @@ fn json(value: &Value) -> Json {
         Value::Float(value) => Json::from(*value),
         Value::Text(value) => Json::from(value.as_str()),
         Value::List(values) => values.iter().map(json).collect(),
-        Value::Block(body) => Json::Object(body.items.iter().map(|item| (item.key.clone(), json(&item.value))).collect()),
+        Value::Block(body) => {
+            Json::Object(body.items.iter().map(|item| (item.key.clone(), json(&item.value))).collect())
+        }
     }
 }

@@ -29,7 +29,9 @@ pub(in crate::vault::core) fn path_of(name: &str) -> String {
 }
 
 /// Names of all policies, `root` included.
-pub(in crate::vault::core) async fn names(transaction: &BarrierTransaction) -> Result<Vec<String>, LogicalError> {
+pub(in crate::vault::core) async fn names(
+    transaction: &BarrierTransaction,
+) -> Result<Vec<String>, LogicalError> {
     let prefix = records::POLICY_PREFIX;
     let keys = transaction.keys(prefix, None, MAX_POLICIES).await?;
     let mut names: Vec<String> = keys.iter().map(|key| key[prefix.len()..].to_owned()).collect();
@@ -58,7 +60,11 @@ pub(in crate::vault::core) async fn text(
 }
 
 /// Stores a policy.
-pub(in crate::vault::core) fn put(transaction: &BarrierTransaction, name: &str, text: &str) -> Result<(), LogicalError> {
+pub(in crate::vault::core) fn put(
+    transaction: &BarrierTransaction,
+    name: &str,
+    text: &str,
+) -> Result<(), LogicalError> {
     let name = name.to_lowercase();
     if VIRTUAL.contains(&name.as_str()) {
         return Err(LogicalError::Invalid(format!("cannot update {name:?} policy")));
@@ -74,7 +80,10 @@ pub(in crate::vault::core) fn put(transaction: &BarrierTransaction, name: &str, 
 }
 
 /// Removes a policy.
-pub(in crate::vault::core) fn delete(transaction: &BarrierTransaction, name: &str) -> Result<(), LogicalError> {
+pub(in crate::vault::core) fn delete(
+    transaction: &BarrierTransaction,
+    name: &str,
+) -> Result<(), LogicalError> {
     let name = name.to_lowercase();
     if VIRTUAL.contains(&name.as_str()) || name == "default" {
         return Err(LogicalError::Invalid(format!("cannot delete {name:?} policy")));
@@ -86,7 +95,9 @@ pub(in crate::vault::core) fn delete(transaction: &BarrierTransaction, name: &st
 }
 
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+    !name.is_empty()
+        && name.len() <= MAX_NAME_BYTES
+        && !name.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 /// The ACL of a token with these policies; names without a policy grant nothing.
@@ -114,7 +125,8 @@ pub(in crate::vault::core) async fn acl(
     }
     let mut known = open.acls.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((made_from, acl)) = known.get(names) {
-        let same = made_from.len() == policies.len() && made_from.iter().zip(&policies).all(|(a, b)| Arc::ptr_eq(a, b));
+        let same = made_from.len() == policies.len()
+            && made_from.iter().zip(&policies).all(|(a, b)| Arc::ptr_eq(a, b));
         if same {
             return Ok(Arc::clone(acl));
         }

@@ -72,7 +72,9 @@ impl Maker<'_> {
         }
         let depth = spec.parent.as_ref().map_or(0, |parent| parent.depth + 1);
         if depth > MAX_DEPTH {
-            return Err(LogicalError::Invalid(format!("tokens cannot be nested deeper than {MAX_DEPTH}; make an orphan")));
+            return Err(LogicalError::Invalid(format!(
+                "tokens cannot be nested deeper than {MAX_DEPTH}; make an orphan"
+            )));
         }
         let policies = clean_policies(&spec.policies);
         if policies.iter().any(|policy| policy == "root") && policies.len() > 1 {
@@ -133,7 +135,11 @@ impl Maker<'_> {
 }
 
 /// The first TTL of a token, with warnings; zero for a root token without end.
-fn first_ttl(spec: &NewToken, policies: &[String], mount: &MountEntry) -> Result<(u64, Vec<String>), LogicalError> {
+fn first_ttl(
+    spec: &NewToken,
+    policies: &[String],
+    mount: &MountEntry,
+) -> Result<(u64, Vec<String>), LogicalError> {
     let is_root = policies.iter().any(|policy| policy == "root");
     let parent_ends = spec.parent.as_ref().is_some_and(|parent| parent.expires.is_some());
     let unlimited = spec.ttl_seconds == 0 && spec.period_seconds == 0 && spec.explicit_max_ttl_seconds == 0;
@@ -182,7 +188,10 @@ impl TokenStore<'_> {
     }
 
     /// The stored entry, valid or not.
-    pub(in crate::vault::core) async fn entry(&self, key: &str) -> Result<Option<Arc<TokenEntry>>, LogicalError> {
+    pub(in crate::vault::core) async fn entry(
+        &self,
+        key: &str,
+    ) -> Result<Option<Arc<TokenEntry>>, LogicalError> {
         let path = token_path(key);
         read_cached(self.transaction, &self.open.tokens, &path, |bytes| from_json(&path, bytes)).await
     }
@@ -350,7 +359,6 @@ impl TokenStore<'_> {
         }
         Ok(keys.len() <= CUBBYHOLE_AT_ONCE)
     }
-
 }
 
 fn accessor_path(open: &Open, accessor: &str) -> String {
@@ -375,8 +383,11 @@ fn chosen_token(id: &SecretString) -> Result<SecretString, LogicalError> {
 
 /// Policy names trimmed, in lower case, sorted, once each.
 fn clean_policies(policies: &[String]) -> Vec<String> {
-    let mut policies: Vec<String> =
-        policies.iter().map(|policy| policy.trim().to_lowercase()).filter(|policy| !policy.is_empty()).collect();
+    let mut policies: Vec<String> = policies
+        .iter()
+        .map(|policy| policy.trim().to_lowercase())
+        .filter(|policy| !policy.is_empty())
+        .collect();
     policies.sort();
     policies.dedup();
     policies

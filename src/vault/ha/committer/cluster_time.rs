@@ -40,6 +40,7 @@ impl ClusterTime {
     /// Whether the wall clock is one that cluster time does not follow.
     pub fn is_skewed(&self, now: Moment, wall: UnixMillis) -> bool {
         let passed = u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX);
-        wall.0.abs_diff(self.last.0.saturating_add(passed)) > u64::try_from(JUMP.as_millis()).unwrap_or(u64::MAX)
+        wall.0.abs_diff(self.last.0.saturating_add(passed))
+            > u64::try_from(JUMP.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -21,7 +21,10 @@ struct State {
 impl History {
     /// A history that knows one state: `seq`, before the first ticket.
     pub(super) fn starting_at(seq: u64) -> Self {
-        Self { states: VecDeque::from([State { seq, ticket: 0, keys: Vec::new() }]), written: BTreeMap::new() }
+        Self {
+            states: VecDeque::from([State { seq, ticket: 0, keys: Vec::new() }]),
+            written: BTreeMap::new(),
+        }
     }
 
     /// The last ticket that the state at `seq` holds; `None` if it is not remembered.

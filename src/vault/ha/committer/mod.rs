@@ -138,12 +138,7 @@ pub struct Committer {
 
 impl Committer {
     /// A committer that follows on `claim`, this node's own claim, at `now`.
-    pub fn new(
-        settings: CommitterSettings,
-        limits: Limits,
-        claim: Head,
-        now: Moment,
-    ) -> Self {
+    pub fn new(settings: CommitterSettings, limits: Limits, claim: Head, now: Moment) -> Self {
         Self {
             settings,
             limits,

@@ -9,7 +9,13 @@ use crate::vault::physical::{BatchId, Commit, Head, Journal, StorageError, Submi
 impl Committer {
     /// Takes the answer to a [`Send`](super::Send) whose next head carried `batch`; answers to anything but the batch
     /// in flight are ignored.
-    pub fn on_commit(&mut self, batch: BatchId, answer: Commit, now: Moment, random: &dyn Random) -> Vec<Done> {
+    pub fn on_commit(
+        &mut self,
+        batch: BatchId,
+        answer: Commit,
+        now: Moment,
+        random: &dyn Random,
+    ) -> Vec<Done> {
         let Some(flight) = self.flight.as_mut().filter(|f| f.next.batch_id == batch) else {
             return Vec::new();
         };

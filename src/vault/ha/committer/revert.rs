@@ -36,9 +36,7 @@ impl Committer {
     /// Whether a listing below `prefix` that was read at head `seq` can be brought up to date with
     /// [`Committer::pending_keys`] alone: no commit after `seq` changed anything there.
     pub fn is_current_below(&self, prefix: &str, seq: u64) -> bool {
-        self.stamp_at(seq).is_some_and(|stamp| {
-            !self.history.is_written_below_since(prefix, stamp.0)
-        })
+        self.stamp_at(seq).is_some_and(|stamp| !self.history.is_written_below_since(prefix, stamp.0))
     }
 
     /// Tells that the storage does not answer for the batch in flight: those who wait learn that the outcome is
@@ -73,8 +71,12 @@ impl Committer {
         let done = self.waiting.drain(..).map(|m| Done { id: m.id, result: Err(error.clone()) }).collect();
         self.waiting_bytes = 0;
         let Some(lowest) = lowest else { return done };
-        let failed: Vec<String> =
-            self.overlay.iter().filter(|(_, (ticket, _))| *ticket >= lowest).map(|(key, _)| key.clone()).collect();
+        let failed: Vec<String> = self
+            .overlay
+            .iter()
+            .filter(|(_, (ticket, _))| *ticket >= lowest)
+            .map(|(key, _)| key.clone())
+            .collect();
         self.ticket += 1;
         self.history.revert(&failed, self.ticket, self.flight.is_none());
         if let Some(flight) = &mut self.flight {

@@ -197,7 +197,11 @@ fn what_read_a_pending_value_that_failed_runs_again() {
     b.answer(&send, Commit::Refused(full));
     assert_eq!(b.committer.submit(2, reading(put("x", "1"), "a", dirty)), Err(SubmitError::Conflict));
     assert_eq!(b.committer.settled(begun, dirty), Settled::Failed);
-    assert_eq!(b.committer.settled(begun, Stamp(0)), Settled::Committed, "who saw nothing of it is not disturbed");
+    assert_eq!(
+        b.committer.settled(begun, Stamp(0)),
+        Settled::Committed,
+        "who saw nothing of it is not disturbed"
+    );
     let clean = b.committer.stamp_at(10).unwrap();
     b.committer.submit(3, reading(put("x", "1"), "a", clean)).unwrap();
     assert_eq!(b.committer.counters().conflicts, 1);
@@ -212,7 +216,10 @@ fn a_storage_that_does_not_answer_is_told_to_all_who_wait_and_the_batch_stays() 
     let send = b.send(0).unwrap();
     b.committer.submit(2, put("b", "1")).unwrap();
     let done = b.committer.stall(&away);
-    assert!(matches!(&done[0].result, Err(SubmitError::Unknown { reason }) if reason.contains("inmem")), "{done:?}");
+    assert!(
+        matches!(&done[0].result, Err(SubmitError::Unknown { reason }) if reason.contains("inmem")),
+        "{done:?}"
+    );
     assert_eq!(done[1].result, Err(SubmitError::Storage(away.clone())));
     assert_eq!(b.committer.submit(3, put("c", "1")), Err(SubmitError::Storage(away)));
     b.answer(&send, Commit::Unknown { reason: "lost".into() });
@@ -350,8 +357,7 @@ fn counters(seed: u64, steps: usize) {
         }
     }
     for (key, count) in acknowledged {
-        let stored: u64 =
-            String::from_utf8_lossy(&store.get(&key).unwrap().value.unwrap()).parse().unwrap();
+        let stored: u64 = String::from_utf8_lossy(&store.get(&key).unwrap().value.unwrap()).parse().unwrap();
         assert!(stored >= count, "{key}: {stored} stored, {count} acknowledged");
     }
 }
