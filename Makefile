@@ -14,13 +14,13 @@ VERIFY = \
 	'scripts: tests/check-scripts' \
 	'lints: cargo clippy --locked --all-targets -- -D warnings' \
 	'documentation: RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items' \
-	$(if $(wildcard deploy/generate),'generated files: deploy/generate --check') \
+	'generated files: deploy/generate --check' \
 	'licences and bans: cargo deny --locked check bans licenses sources'
 
 TEST = \
 	'!tools: tests/tools all' \
-	$(VERIFY) \
 	'!lab programs: tests/lab/lab prepare' \
+	$(VERIFY) \
 	'tests: cargo test --locked' \
 	'lab: tests/lab/selftest' \
 	'!image: deploy/image/build' \

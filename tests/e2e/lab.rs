@@ -70,7 +70,7 @@ impl Lab {
             ],
             &["get", "events", "-A", "--sort-by=.lastTimestamp"],
             &["logs", "-n", "holdfast-system", "-l", "app.kubernetes.io/name=holdfast", "--tail=40"],
-            &["logs", "-A", "-l", "holdfast.dev/cluster", "--tail=25", "--prefix"],
+            &["logs", "-n", "default", "-l", "holdfast.dev/cluster", "--tail=25", "--prefix"],
         ];
         for view in views {
             match self.kubectl(view) {

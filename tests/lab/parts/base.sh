@@ -1,6 +1,7 @@
 # Settings, messages, and the small things that every part uses.
 
 LAB=${LAB:-lab1}
+PATH=$PATH:/usr/sbin:/sbin # nft, ip and runc, for who became root without a login
 CACHE=${HOLDFAST_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/holdfast}
 STATE=$CACHE/labs # one folder per running lab, and what they share
 DIR=$STATE/$LAB

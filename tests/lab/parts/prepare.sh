@@ -16,11 +16,9 @@ built() {
 }
 
 missing_packages() { # the Debian packages of the commands that are not there
-	local want command package
+	local command package
 	while read -r command package; do
-		[ -n "$command" ] || continue
-		want=$(PATH=$PATH:/usr/sbin:/sbin command -v "$command") || want=
-		[ -n "$want" ] || [ -x "$command" ] || echo "$package"
+		command -v "$command" >/dev/null || echo "$package"
 	done <<-END
 		containerd containerd
 		ctr containerd
