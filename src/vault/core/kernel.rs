@@ -114,6 +114,14 @@ impl Kernel<'_> {
         self.tokens(&self.router.table).by_accessor(accessor).await
     }
 
+    /// The entry of the token with this key (see [`TokenEntry::key`]), if it is valid.
+    ///
+    /// # Errors
+    /// When the storage cannot answer.
+    pub async fn find_token_by_key(&self, key: &str) -> Result<Option<Arc<TokenEntry>>, LogicalError> {
+        self.tokens(&self.router.table).valid(key, false).await
+    }
+
     /// Accessors of stored tokens, at most `limit`.
     ///
     /// # Errors
@@ -295,6 +303,17 @@ impl Kernel<'_> {
     /// When the storage cannot answer.
     pub async fn has_access_below(&self, entry: &TokenEntry, prefix: &str) -> Result<bool, LogicalError> {
         Ok(policy::acl(self.transaction, self.open, &entry.policies).await?.has_access_below(prefix))
+    }
+
+    /// The rules that apply to a token: exact paths, then globs as they are written; each with its capabilities.
+    ///
+    /// # Errors
+    /// When the storage cannot answer.
+    pub async fn resultant_acl(
+        &self,
+        entry: &TokenEntry,
+    ) -> Result<(policy::ShownRules, policy::ShownRules), LogicalError> {
+        Ok(policy::acl(self.transaction, self.open, &entry.policies).await?.rules())
     }
 
     // Keys and the cluster.

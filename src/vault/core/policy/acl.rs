@@ -32,6 +32,9 @@ pub struct Verdict {
     pub has_sudo: bool,
 }
 
+/// Paths of rules, each with the names of its capabilities.
+pub type ShownRules = Vec<(String, Vec<&'static str>)>;
+
 /// The rules of several policies together.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Acl {
@@ -82,6 +85,16 @@ impl Acl {
     /// The `root` policy: everything.
     pub fn root() -> Self {
         Self { root: true, ..Self::default() }
+    }
+
+    /// Its rules with the names of their capabilities: exact paths, then globs as they are written.
+    pub fn rules(&self) -> (ShownRules, ShownRules) {
+        let shown = |rules: &BTreeMap<String, Grant>, suffix: &str| -> ShownRules {
+            rules.iter().map(|(path, grant)| (format!("{path}{suffix}"), grant.capabilities.names())).collect()
+        };
+        let mut globs = shown(&self.prefix, "*");
+        globs.extend(shown(&self.segments, ""));
+        (shown(&self.exact, ""), globs)
     }
 
     /// Decides.

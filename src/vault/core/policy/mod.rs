@@ -9,7 +9,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use acl::{Acl, Ask, Verdict};
+pub use acl::{Acl, Ask, ShownRules, Verdict};
 pub use builtin::DEFAULT_POLICY;
 pub use model::{Capabilities, Capability, Grant, Parameters, Policy, Rule};
 pub use parse::parse;
