@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::cluster;
+use super::store::{VaultStoreHead, VaultStoreSegment};
 use crate::base::class::ErrorClass;
 
 /// Why the definitions cannot be written.
@@ -59,7 +60,7 @@ impl Definition {
 pub fn definitions() -> Result<Vec<Definition>, EmitError> {
     let mut cluster = Definition::of::<cluster::VaultCluster>()?;
     cluster::complete(&mut cluster.value);
-    Ok(vec![cluster])
+    Ok(vec![cluster, Definition::of::<VaultStoreHead>()?, Definition::of::<VaultStoreSegment>()?])
 }
 
 /// All definitions as one stream of YAML documents.

@@ -4,6 +4,7 @@
 //! compare-and-swap register with a watch that elects. Anybody may add a backend by implementing them.
 
 pub mod backend;
+pub mod conformance;
 pub mod head;
 pub mod inmem;
 pub mod kubernetes;
