@@ -9,6 +9,7 @@ mod settings;
 mod status;
 
 pub mod committer;
+pub mod election;
 pub mod peer;
 pub mod readlease;
 

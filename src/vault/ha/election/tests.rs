@@ -1,0 +1,591 @@
+//! The election in small worlds: several machines over one store and one register, on a clock that the test moves.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::*;
+use crate::base::clock::{Moment, UnixMillis};
+use crate::base::random::SeededRandom;
+use crate::vault::physical::inmem::{Register, Store};
+use crate::vault::physical::{BatchId, Commit, HandoverWish, Head, LockName, LockRecord};
+
+const NAMES: [&str; 3] = ["a_1_x", "b_1_x", "c_1_x"];
+
+fn lock_name() -> LockName {
+    LockName { kind: "inmem".into(), namespace: String::new(), name: "l".into() }
+}
+
+fn settings(identity: &str) -> ElectionSettings {
+    ElectionSettings {
+        identity: identity.into(),
+        api_addr: format!("http://{identity}"),
+        cluster_addr: format!("https://{identity}"),
+        lease: Duration::from_secs(6),
+        lock: Some(lock_name()),
+        adopt: None,
+        format: 1,
+    }
+}
+
+struct Node {
+    election: Election,
+    is_dead: bool,
+    is_lock_away: bool,
+    is_serving: bool,
+    is_suspended: bool,
+    is_deaf_to_prepare: bool,
+    handover: Option<Result<(), String>>,
+    probe_works: bool,
+    seen_version: Option<String>,
+    followed: Option<Head>,
+}
+
+struct World {
+    store: Store,
+    register: Register,
+    nodes: Vec<Node>,
+    now: Duration,
+    random: SeededRandom,
+    queue: VecDeque<(usize, Event)>,
+    /// Answers to claims that are lost after they were carried out.
+    lose_claims: usize,
+    serving_epochs: BTreeSet<u64>,
+}
+
+fn head(epoch: u64, seq: u64, random: &SeededRandom) -> Head {
+    Head {
+        cluster: "cluster".into(),
+        lock: lock_name(),
+        epoch,
+        seq,
+        batch_id: BatchId::new(random),
+        node: "init".into(),
+        format: 1,
+        time: UnixMillis(1),
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let random = SeededRandom::new(7);
+        let mut store = Store::new();
+        store.commit(None, &head(0, 1, &random), &[]);
+        let mut world = Self {
+            store,
+            register: Register::default(),
+            nodes: Vec::new(),
+            now: Duration::from_secs(100),
+            random,
+            queue: VecDeque::new(),
+            lose_claims: 0,
+            serving_epochs: BTreeSet::new(),
+        };
+        for name in NAMES {
+            world.add(settings(name));
+        }
+        world
+    }
+
+    fn add(&mut self, settings: ElectionSettings) -> usize {
+        self.nodes.push(Node {
+            election: Election::new(settings),
+            is_dead: false,
+            is_lock_away: false,
+            is_serving: false,
+            is_suspended: false,
+            is_deaf_to_prepare: false,
+            handover: None,
+            probe_works: true,
+            seen_version: None,
+            followed: None,
+        });
+        let at = self.nodes.len() - 1;
+        self.send(at, Event::Able(true));
+        at
+    }
+
+    /// Three nodes of which the first leads.
+    fn led() -> Self {
+        let mut world = Self::new();
+        world.settle();
+        world.run_until(2000, |w| w.active().is_some());
+        world
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::from_origin(self.now)
+    }
+
+    fn send(&mut self, at: usize, event: Event) {
+        self.queue.push_back((at, event));
+    }
+
+    fn active(&self) -> Option<usize> {
+        let serving: Vec<_> = (0..self.nodes.len()).filter(|i| self.nodes[*i].is_serving && !self.nodes[*i].is_dead).collect();
+        assert!(serving.len() <= 2, "{serving:?}");
+        serving.into_iter().max_by_key(|i| self.epoch_of(*i))
+    }
+
+    fn epoch_of(&self, at: usize) -> u64 {
+        match self.nodes[at].election.phase() {
+            Phase::Active(reign) => reign.epoch(),
+            _ => 0,
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.store.head().unwrap().epoch
+    }
+
+    fn record(&self) -> LockRecord {
+        self.register.read().map(|v| v.record).unwrap_or_default()
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut LockRecord)) {
+        let mut content = self.register.read().unwrap();
+        change(&mut content.record);
+        self.register.swap(Some(&content.version), &content.record);
+    }
+
+    /// Carries everything out that can happen without time passing.
+    fn settle(&mut self) {
+        for _ in 0..2000 {
+            for at in 0..self.nodes.len() {
+                let content = self.register.read();
+                let version = content.as_ref().map(|c| c.version.0.clone());
+                let head = self.store.head().cloned();
+                let node = &mut self.nodes[at];
+                if !node.is_dead && node.followed != head {
+                    node.followed.clone_from(&head);
+                    self.queue.extend(head.map(|head| (at, Event::Saw(head))));
+                }
+                if !node.is_dead && !node.is_lock_away && node.seen_version != version {
+                    node.seen_version = version;
+                    self.queue.push_back((at, Event::Lock { number: 0, content }));
+                }
+            }
+            let Some((at, event)) = self.queue.pop_front() else { return };
+            if self.nodes[at].is_dead {
+                continue;
+            }
+            let cx = Context { now: Moment::from_origin(self.now), time: UnixMillis(5), random: &self.random };
+            for effect in self.nodes[at].election.step(event, cx) {
+                self.carry_out(at, effect);
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    fn carry_out(&mut self, at: usize, effect: Effect) {
+        let is_away = self.nodes[at].is_lock_away;
+        let event = match effect {
+            Effect::ReadLock { .. } if is_away => Event::LockAway,
+            Effect::ReadLock { number } => Event::Lock { number, content: self.register.read() },
+            Effect::Swap { number, .. } if is_away => {
+                Event::Swapped { number, outcome: crate::vault::physical::Swap::Unknown { reason: "away".into() } }
+            }
+            Effect::Swap { number, expected, record } => {
+                Event::Swapped { number, outcome: self.register.swap(expected.as_ref(), &record) }
+            }
+            Effect::Check { number } => {
+                let floor = self.nodes[at].election.highest().cloned();
+                Event::Checked { number, floor, head: Some(self.store.head().cloned()) }
+            }
+            Effect::Claim { expected, next } => {
+                let batch = next.batch_id;
+                let answer = self.store.commit(Some(&expected), &next, &[]);
+                if self.lose_claims > 0 {
+                    self.lose_claims -= 1;
+                    Event::ClaimAnswered { batch, answer: Commit::Unknown { reason: "lost".into() } }
+                } else {
+                    Event::ClaimAnswered { batch, answer }
+                }
+            }
+            Effect::CatchUp { claim } => Event::CaughtUp { epoch: claim.epoch, is_done: true },
+            Effect::Promote { claim } => Event::Promoted { epoch: claim.epoch, is_done: true },
+            Effect::Serve => {
+                assert!(self.serving_epochs.insert(self.epoch_of(at)), "an epoch is served once");
+                self.nodes[at].is_serving = true;
+                return;
+            }
+            Effect::Renounce | Effect::Demote => {
+                self.nodes[at].is_serving = false;
+                return;
+            }
+            Effect::Suspend(on) => {
+                self.nodes[at].is_suspended = on;
+                return;
+            }
+            Effect::Probe { number } => Event::Probed { number, is_serving: self.nodes[at].probe_works },
+            Effect::AskStorage { number } => {
+                let by = (0..self.nodes.len()).find(|i| *i != at && !self.nodes[*i].is_dead && self.nodes[*i].probe_works);
+                Event::StorageReached { number, by: by.map(|i| NAMES[i].to_owned()) }
+            }
+            Effect::FindSuccessors { number } => {
+                let nodes = (0..NAMES.len()).filter(|i| *i != at && !self.nodes[*i].is_dead);
+                let nodes = nodes.map(|i| Successor {
+                    identity: NAMES[i].into(),
+                    head: self.store.head().cloned(),
+                    is_able: self.nodes[i].election.could_stand(self.moment()),
+                    format: 1,
+                });
+                Event::Successors { number, nodes: nodes.collect() }
+            }
+            Effect::Prepare { identity } => {
+                let peer = NAMES.iter().position(|name| *name == identity).unwrap();
+                Event::Prepared { identity, is_ready: !self.nodes[peer].is_deaf_to_prepare }
+            }
+            Effect::Hold => Event::Drained { commits: false },
+            Effect::CloseCommits => Event::Drained { commits: true },
+            Effect::HandoverEnded(result) => {
+                self.nodes[at].handover = Some(result);
+                return;
+            }
+            Effect::Resume | Effect::Tell { .. } | Effect::RolledBack { .. } => return,
+        };
+        self.send(at, event);
+    }
+
+    /// Lets time pass in steps of 10 ms until `done`, at most `millis`; says how long it took.
+    fn run_until(&mut self, millis: u64, done: impl Fn(&Self) -> bool) -> u64 {
+        for passed in (0..=millis).step_by(10) {
+            self.settle();
+            if done(self) {
+                return passed;
+            }
+            self.now += Duration::from_millis(10);
+            for at in 0..self.nodes.len() {
+                let now = self.moment();
+                if self.nodes[at].is_lock_away && passed % 500 == 0 {
+                    self.send(at, Event::LockAway);
+                }
+                if self.nodes[at].election.wake_at().is_none_or(|wake| wake <= now) {
+                    self.send(at, Event::Tick);
+                }
+            }
+        }
+        panic!("it did not happen within {millis} ms");
+    }
+
+    fn run(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        self.run_until(millis + 10, |w| w.now >= end);
+    }
+
+    fn others(&self, at: usize) -> Vec<usize> {
+        (0..NAMES.len()).filter(|i| *i != at).collect()
+    }
+}
+
+#[test]
+fn a_new_cluster_gets_a_leader_at_once_and_keeps_it() {
+    let mut world = World::new();
+    let took = world.run_until(1000, |w| w.active().is_some());
+    assert!(took < 100, "nobody led before, so there is nobody to wait for: {took} ms");
+    let leader = world.active().unwrap();
+    world.run(60_000);
+    assert_eq!((world.active(), world.epoch()), (Some(leader), 1));
+    assert_eq!(world.record().active.unwrap().identity, NAMES[leader]);
+    assert!(world.record().renewals > 20);
+}
+
+#[test]
+fn after_a_crash_the_lease_runs_out_and_the_read_lease_is_waited_for() {
+    let mut world = World::led();
+    world.run(20_000);
+    let old = world.active().unwrap();
+    world.nodes[old].is_dead = true;
+    let took = world.run_until(10_000, |w| w.active().is_some());
+    assert!((4_000..=6_700).contains(&took), "{took}");
+    assert_eq!(world.epoch(), 2);
+}
+
+#[test]
+fn definite_evidence_shortens_the_wait_unless_the_epoch_is_young() {
+    for (age, is_quick) in [(20_000, true), (3_000, false)] {
+        let mut world = World::led();
+        world.run(age);
+        let old = world.active().unwrap();
+        let identity = NAMES[old].to_owned();
+        for at in world.others(old) {
+            world.send(at, Event::Peer { identity: identity.clone(), sign: Sign::Answered });
+        }
+        world.settle();
+        world.nodes[old].is_dead = true;
+        for sign in [Sign::Closed, Sign::Refused] {
+            for at in world.others(old) {
+                world.send(at, Event::Peer { identity: identity.clone(), sign });
+            }
+        }
+        let took = world.run_until(10_000, |w| w.active().is_some());
+        assert_eq!(took < 700, is_quick, "age {age}: {took} ms");
+        assert!(took >= 550, "the read lease is waited for in any case: {took} ms");
+    }
+}
+
+#[test]
+fn silence_is_no_evidence() {
+    let mut world = World::led();
+    world.run(20_000);
+    let old = world.active().unwrap();
+    world.nodes[old].is_dead = true;
+    for at in world.others(old) {
+        for sign in [Sign::Answered, Sign::Closed, Sign::Refused] {
+            // Signs of another process, and refusals of one that never answered, prove nothing.
+            world.send(at, Event::Peer { identity: "somebody_else_x".into(), sign });
+        }
+        world.send(at, Event::Peer { identity: NAMES[old].into(), sign: Sign::Refused });
+        world.send(at, Event::Peer { identity: NAMES[old].into(), sign: Sign::Refused });
+    }
+    let took = world.run_until(10_000, |w| w.active().is_some());
+    assert!(took >= 4_000, "{took}");
+}
+
+#[test]
+fn step_down_moves_the_leadership_once_without_the_wait() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    world.send(old, Event::HandOver { cause: Cause::StepDown });
+    let took = world.run_until(2_000, |w| w.active().is_some_and(|at| at != old));
+    assert!(took < 100, "{took}");
+    assert_eq!((world.epoch(), world.nodes[old].handover.clone()), (2, Some(Ok(()))));
+    world.run(30_000);
+    assert_eq!(world.epoch(), 2, "and it stays there");
+}
+
+#[test]
+fn a_step_down_with_nobody_to_take_over_changes_nothing() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    for at in world.others(old) {
+        world.nodes[at].is_deaf_to_prepare = true;
+    }
+    world.send(old, Event::HandOver { cause: Cause::StepDown });
+    world.run(3_000);
+    assert_eq!((world.active(), world.epoch()), (Some(old), 1));
+    assert!(world.nodes[old].handover.clone().unwrap().is_err());
+}
+
+#[test]
+fn the_old_active_takes_back_what_its_successor_does_not_claim() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    // Ready when asked, and dead when it counts.
+    world.send(old, Event::HandOver { cause: Cause::StepDown });
+    let cx = Context { now: world.moment(), time: UnixMillis(5), random: &SeededRandom::new(1) };
+    let (at, event) = world.queue.pop_front().unwrap();
+    let effects = world.nodes[at].election.step(event, cx);
+    for effect in effects {
+        world.carry_out(at, effect);
+    }
+    for at in world.others(old) {
+        world.nodes[at].is_dead = true;
+    }
+    let took = world.run_until(3_000, |w| w.epoch() == 2 && w.active() == Some(old));
+    assert!((1_000..1_200).contains(&took), "{took}");
+}
+
+#[test]
+fn a_wish_in_the_lock_is_granted_once_to_whom_it_names() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    let wanted = world.others(old)[1];
+    let pod = crate::vault::ha::pod_of(NAMES[wanted]).to_owned();
+    world.edit(|record| record.handover = Some(HandoverWish { nonce: "1".into(), to: Some(pod) }));
+    world.run_until(2_000, |w| w.active() == Some(wanted));
+    world.run(20_000);
+    assert_eq!(world.epoch(), 2);
+    assert_eq!(world.record().handover, None);
+}
+
+#[test]
+fn a_process_that_ends_hands_over_and_never_stands_again() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    world.send(old, Event::HandOver { cause: Cause::Shutdown });
+    world.run_until(2_000, |w| w.active().is_some_and(|at| at != old));
+    for at in world.others(old) {
+        world.nodes[at].is_dead = true;
+    }
+    world.run(30_000);
+    assert_eq!((world.active(), world.epoch()), (None, 2));
+}
+
+#[test]
+fn a_lock_that_was_deleted_is_written_again_and_nobody_is_deposed() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    world.run(15_000);
+    world.register.remove();
+    world.run(20_000);
+    assert_eq!((world.active(), world.epoch()), (Some(old), 1));
+    assert_eq!(world.record().holder, NAMES[old]);
+    world.edit(|record| *record = LockRecord::default());
+    world.run(20_000);
+    assert_eq!((world.active(), world.epoch()), (Some(old), 1), "an emptied lock that names no epoch is not believed");
+}
+
+#[test]
+fn another_holder_stops_commits_for_a_second_and_deposes_nobody() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    world.edit(|record| record.holder = "stranger_1_x".into());
+    world.settle();
+    assert!(world.nodes[old].is_suspended);
+    let took = world.run_until(3_000, |w| !w.nodes[old].is_suspended);
+    assert!((1_000..1_100).contains(&took), "{took}");
+    world.run(30_000);
+    assert!(world.active().is_some());
+    assert!(world.epoch() <= 2);
+}
+
+#[test]
+fn a_long_absence_of_the_lock_service_moves_nothing() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    for node in &mut world.nodes {
+        node.is_lock_away = true;
+    }
+    world.run(60_000);
+    assert_eq!((world.active(), world.epoch()), (Some(old), 1));
+    for node in &mut world.nodes {
+        node.is_lock_away = false;
+        node.seen_version = Some("forgotten".into());
+    }
+    world.run(20_000);
+    assert_eq!((world.active(), world.epoch()), (Some(old), 1), "the lease ran out only because nobody could renew it");
+}
+
+#[test]
+fn a_sealed_active_lets_go_at_once() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    world.send(old, Event::Able(false));
+    let took = world.run_until(2_000, |w| w.active().is_some_and(|at| at != old));
+    assert!(took <= 200, "it renounced, so nobody waits: {took} ms");
+}
+
+#[test]
+fn a_node_that_cannot_serve_gives_the_lock_up_only_to_one_that_can() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    for node in &mut world.nodes {
+        node.probe_works = false;
+    }
+    world.run(30_000);
+    assert_eq!((world.active(), world.epoch()), (Some(old), 1), "an outage starts no carousel");
+    let other = world.others(old)[0];
+    world.nodes[other].probe_works = true;
+    world.run_until(5_000, |w| w.active() == Some(other));
+}
+
+#[test]
+fn storage_that_went_back_in_time_stops_everybody_until_acknowledged() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    let floor = world.nodes[old].election.highest().cloned();
+    let mut store = Store::new();
+    store.commit(None, &head(0, 1, &SeededRandom::new(99)), &[]);
+    world.store = store;
+    world.send(old, Event::Checked { number: 0, floor, head: Some(world.store.head().cloned()) });
+    world.settle();
+    assert!(!world.nodes[old].is_serving);
+    let reason = world.nodes[old].election.rolled_back().unwrap();
+    assert!(reason.contains("stood at epoch 1"), "{reason}");
+    world.run(60_000);
+    assert_eq!((world.active(), world.epoch()), (None, 0), "nobody claims: every node had seen the later head");
+    for at in 0..NAMES.len() {
+        world.send(at, Event::RollbackAcknowledged);
+    }
+    world.serving_epochs.clear();
+    world.run_until(20_000, |w| w.active().is_some());
+}
+
+#[test]
+fn who_may_not_stand_does_not() {
+    let cases: [(&str, fn(&mut ElectionSettings), &str); 2] = [
+        ("lock", |s| s.lock = Some(LockName { kind: "etcd".into(), namespace: String::new(), name: "l".into() }), "adopt"),
+        ("format", |s| s.format = 0, "format"),
+    ];
+    for (what, change, word) in cases {
+        let mut world = World::new();
+        world.nodes.clear();
+        world.queue.clear();
+        let mut settings = settings("a_1_x");
+        change(&mut settings);
+        world.add(settings);
+        world.run(20_000);
+        assert_eq!((world.active(), world.epoch()), (None, 0), "{what}");
+        assert!(world.nodes[0].election.reason().contains(word), "{what}: {}", world.nodes[0].election.reason());
+    }
+    let mut world = World::new();
+    world.nodes.clear();
+    world.queue.clear();
+    let mut adopting = settings("a_1_x");
+    adopting.lock = Some(LockName { kind: "etcd".into(), namespace: String::new(), name: "l".into() });
+    adopting.adopt = Some("cluster".into());
+    world.add(adopting.clone());
+    world.run_until(2_000, |w| w.active().is_some());
+    assert_eq!(world.store.head().map(|head| &head.lock), adopting.lock.as_ref(), "the claim moves the lock");
+}
+
+#[test]
+fn a_node_that_is_about_to_be_deleted_does_not_stand() {
+    let mut world = World::led();
+    let old = world.active().unwrap();
+    let [first, second] = world.others(old)[..] else { panic!() };
+    world.edit(|record| record.leaving = Some(crate::vault::ha::pod_of(NAMES[first]).to_owned()));
+    world.run(5_000);
+    world.nodes[old].is_dead = true;
+    world.run_until(10_000, |w| w.active() == Some(second));
+    assert_eq!(world.record().leaving.as_deref(), Some(crate::vault::ha::pod_of(NAMES[first])), "it is kept");
+}
+
+#[test]
+fn a_claim_whose_answer_was_lost_is_recognised() {
+    let mut world = World::new();
+    world.lose_claims = 2;
+    world.run_until(2_000, |w| w.active().is_some());
+    assert_eq!(world.epoch(), 1);
+}
+
+#[test]
+fn a_claim_follows_an_active_that_still_commits_but_no_other_epoch() {
+    let mut world = World::led();
+    world.run(20_000);
+    let old = world.active().unwrap();
+    let [first, second] = world.others(old)[..] else { panic!() };
+    world.nodes[second].is_dead = true;
+    world.nodes[old].is_dead = true;
+    // A commit of the old epoch lands between the check and the claim.
+    world.run_until(10_000, |w| matches!(w.nodes[first].election.phase(), Phase::Idle) && w.now.as_millis() % 50 == 0);
+    let current = world.store.head().unwrap().clone();
+    let next = Head { seq: current.seq + 1, batch_id: BatchId::new(&SeededRandom::new(3)), ..current.clone() };
+    world.store.commit(Some(&current), &next, &[]);
+    world.run_until(10_000, |w| w.active() == Some(first));
+    assert_eq!((world.epoch(), world.store.head().unwrap().seq), (2, next.seq + 1));
+}
+
+#[test]
+fn a_sole_node_without_a_lock_claims_at_once() {
+    let mut world = World::new();
+    world.nodes.clear();
+    world.queue.clear();
+    world.add(ElectionSettings { lock: None, ..settings("a_1_x") });
+    let took = world.run_until(1_000, |w| w.active().is_some());
+    assert!(took < 50, "{took}");
+    assert_eq!(world.record(), LockRecord::default());
+    world.send(0, Event::HandOver { cause: Cause::StepDown });
+    world.settle();
+    assert!(world.nodes[0].handover.clone().unwrap().is_err());
+}
+
+#[test]
+fn an_empty_storage_is_waited_for() {
+    let mut world = World::new();
+    world.store = Store::new();
+    world.run(5_000);
+    assert_eq!(world.nodes[0].election.is_empty(), Some(true));
+    world.store.commit(None, &head(0, 1, &SeededRandom::new(2)), &[]);
+    world.run_until(2_000, |w| w.active().is_some());
+}
