@@ -71,7 +71,9 @@ impl ConnectError {
 /// When the credentials cannot be found or used.
 pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
     let mut config = match source {
-        Source::InCluster => Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?,
+        Source::InCluster => {
+            Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?
+        }
         Source::Kubeconfig(path) => {
             let fail = |reason: String| ConnectError::Kubeconfig { path: path.clone(), reason };
             let file = Kubeconfig::read_from(path).map_err(|error| fail(error.to_string()))?;
@@ -84,7 +86,8 @@ pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
     config.connect_timeout = Some(TIMEOUT);
     config.write_timeout = Some(TIMEOUT);
     config.read_timeout = None;
-    let make = |config: Config| Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()));
+    let make =
+        |config: Config| Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()));
     let watches = make(config.clone())?;
     config.read_timeout = Some(TIMEOUT);
     // A pooled connection's idle time must not count against the next request's answer.

@@ -89,7 +89,8 @@ impl LeaseRecord {
     pub fn write(&self, lease: &mut Lease, now: UnixMillis) {
         let before = Self::read(lease);
         let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
-        let stamp = jiff::Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX)).ok().map(MicroTime);
+        let stamp =
+            jiff::Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX)).ok().map(MicroTime);
         if before.holder != self.holder || spec.acquire_time.is_none() {
             spec.acquire_time = stamp.clone();
         }

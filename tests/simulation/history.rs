@@ -101,9 +101,9 @@ fn register(key: u32, operations: &[&Operation]) -> Result<(), Violation> {
             cluster.is_read = true;
         }
     }
-    let seen: Vec<Cluster> =
-        clusters.into_values().filter(|c| c.is_read || c.is_acknowledged).collect();
-    let (mut forward, backward): (Vec<_>, Vec<_>) = seen.into_iter().partition(|c| c.first_end < c.last_begin);
+    let seen: Vec<Cluster> = clusters.into_values().filter(|c| c.is_read || c.is_acknowledged).collect();
+    let (mut forward, backward): (Vec<_>, Vec<_>) =
+        seen.into_iter().partition(|c| c.first_end < c.last_begin);
     forward.sort_by_key(|c| c.first_end);
     for pair in forward.windows(2) {
         if pair[1].first_end < pair[0].last_begin {
@@ -125,14 +125,22 @@ fn register(key: u32, operations: &[&Operation]) -> Result<(), Violation> {
     Ok(())
 }
 
-fn counter_is_right(counter: u32, mut done: Vec<(u64, Time, Time)>, maybe: u64, stored: u64) -> Result<(), Violation> {
+fn counter_is_right(
+    counter: u32,
+    mut done: Vec<(u64, Time, Time)>,
+    maybe: u64,
+    stored: u64,
+) -> Result<(), Violation> {
     done.sort_unstable();
     for pair in done.windows(2) {
         if pair[0].0 == pair[1].0 {
             return Err(Violation(format!("counter {counter}: two increments were answered {}", pair[0].0)));
         }
         if pair[1].2 < pair[0].1 {
-            return Err(Violation(format!("counter {counter}: {} was answered before {}", pair[1].0, pair[0].0)));
+            return Err(Violation(format!(
+                "counter {counter}: {} was answered before {}",
+                pair[1].0, pair[0].0
+            )));
         }
     }
     let acknowledged = done.len() as u64;

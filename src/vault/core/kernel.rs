@@ -44,7 +44,8 @@ impl Kernel<'_> {
 
     /// The storage of the engine's own mount.
     pub fn storage(&self) -> PrefixView<'_> {
-        let prefix = self.mounted.as_ref().map_or_else(|| "core/nowhere/".to_owned(), |m| m.entry.storage_prefix());
+        let prefix =
+            self.mounted.as_ref().map_or_else(|| "core/nowhere/".to_owned(), |m| m.entry.storage_prefix());
         PrefixView::new(self.transaction, prefix)
     }
 

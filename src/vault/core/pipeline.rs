@@ -15,9 +15,7 @@ use super::respond::{self, Answer};
 use super::step::Step;
 use super::token::{IssuedToken, NewToken, TokenEntry, TokenStore};
 use crate::vault::barrier::{BarrierTransaction, Keyring};
-use crate::vault::logical::{
-    Login, LogicalError, Operation, Principal, Request, Response, RouteTraits,
-};
+use crate::vault::logical::{LogicalError, Login, Operation, Principal, Request, Response, RouteTraits};
 use crate::vault::physical::{Consistency, Ledger, ReadPass, SubmitError};
 
 /// How often a request is run again because others changed what it had read.
@@ -97,22 +95,25 @@ impl Core {
             // A pure read sees committed state; what may write, or met a conflict, builds on what is queued.
             let pending = call.operation.may_write() || attempts > 0 || progress.used.is_some();
             let consistency = if pending { Consistency::Pending } else { Consistency::Committed };
-            let transaction = BarrierTransaction::new(Arc::clone(ledger), Arc::clone(&open.barrier), consistency);
+            let transaction =
+                BarrierTransaction::new(Arc::clone(ledger), Arc::clone(&open.barrier), consistency);
             let done = match self.attempt(open, &transaction, call, progress).await {
                 Attempt::Done(done) => *done,
-                Attempt::TakeUse(entry) => match self.step(open, ledger, &Step::TakeUse(entry.key.clone())).await {
-                    Ok(was_last) => {
-                        progress.used = Some(entry);
-                        progress.was_last = was_last;
-                        continue;
+                Attempt::TakeUse(entry) => {
+                    match self.step(open, ledger, &Step::TakeUse(entry.key.clone())).await {
+                        Ok(was_last) => {
+                            progress.used = Some(entry);
+                            progress.was_last = was_last;
+                            continue;
+                        }
+                        Err(CoreError::Invalid(_)) => {
+                            // Another request took the last use meanwhile; the next run sees that.
+                            attempts += 1;
+                            continue;
+                        }
+                        Err(error) => return Outcome::Failed(error),
                     }
-                    Err(CoreError::Invalid(_)) => {
-                        // Another request took the last use meanwhile; the next run sees that.
-                        attempts += 1;
-                        continue;
-                    }
-                    Err(error) => return Outcome::Failed(error),
-                },
+                }
                 Attempt::NeedsActive => return Outcome::NeedsActive,
                 Attempt::Failed(error) => return Outcome::Failed(error),
             };
@@ -129,7 +130,8 @@ impl Core {
                     if let Some(ring) = &done.ring {
                         open.barrier.install(ring);
                     }
-                    let reply = Reply { status: done.status, body: done.body, confirmed, effect: done.effect };
+                    let reply =
+                        Reply { status: done.status, body: done.body, confirmed, effect: done.effect };
                     let event = AuditEvent::Response { call, principal: &done.principal, reply: &reply };
                     return match self.parts().audit.write(&event).await {
                         Ok(()) => Outcome::Reply(reply),
@@ -144,7 +146,9 @@ impl Core {
                 Err(error) => return failed(error),
             }
         }
-        Outcome::Failed(CoreError::Unavailable("too many other requests changed what this one read".to_owned()))
+        Outcome::Failed(CoreError::Unavailable(
+            "too many other requests changed what this one read".to_owned(),
+        ))
     }
 
     async fn attempt(
@@ -234,11 +238,12 @@ impl Core {
     ) -> Result<Routed<'c>, LogicalError> {
         let router = open::router(transaction, open, self.parts()).await?;
         let target = router.route(path).map(|(mounted, rest)| (Arc::clone(mounted), rest));
-        let traits = target.as_ref().map_or_else(RouteTraits::default, |(mounted, rest)| match &mounted.dispatch {
-            Dispatch::Engine(engine) => engine.route(operation, rest),
-            Dispatch::Kernel(engine) => engine.route(operation, rest),
-            Dispatch::Missing(_) => RouteTraits::default(),
-        });
+        let traits =
+            target.as_ref().map_or_else(RouteTraits::default, |(mounted, rest)| match &mounted.dispatch {
+                Dispatch::Engine(engine) => engine.route(operation, rest),
+                Dispatch::Kernel(engine) => engine.route(operation, rest),
+                Dispatch::Missing(_) => RouteTraits::default(),
+            });
         Ok(Routed { router, target, traits })
     }
 
@@ -348,7 +353,9 @@ impl Core {
     pub async fn may_repeat(&self, ledger: Arc<dyn Ledger>, call: &Call) -> bool {
         let Some(open) = self.open.load_full() else { return false };
         let transaction = BarrierTransaction::new(ledger, Arc::clone(&open.barrier), Consistency::Committed);
-        let Ok(routed) = self.route(&open, &transaction, call.operation, &call.path).await else { return false };
+        let Ok(routed) = self.route(&open, &transaction, call.operation, &call.path).await else {
+            return false;
+        };
         if !routed.traits.repeatable {
             return false;
         }
@@ -360,7 +367,8 @@ impl Core {
             now: transaction.ledger().time(),
         };
         let limited = |entry: Option<Arc<TokenEntry>>| entry.is_none_or(|entry| entry.num_uses != 0);
-        routed.traits.unauthenticated || store.by_token(&call.token, false).await.is_ok_and(|entry| !limited(entry))
+        routed.traits.unauthenticated
+            || store.by_token(&call.token, false).await.is_ok_and(|entry| !limited(entry))
     }
 
     /// Shows that this node can serve: reads the mount table through the barrier and has the read confirmed.
@@ -370,7 +378,8 @@ impl Core {
     pub async fn probe(&self, ledger: Arc<dyn Ledger>) -> Result<(), CoreError> {
         let open = self.open.load_full().ok_or(CoreError::Sealed)?;
         let pass = ledger.begin(0).await?;
-        let transaction = BarrierTransaction::new(Arc::clone(&ledger), Arc::clone(&open.barrier), Consistency::Committed);
+        let transaction =
+            BarrierTransaction::new(Arc::clone(&ledger), Arc::clone(&open.barrier), Consistency::Committed);
         open::router(&transaction, &open, self.parts()).await.map_err(core_error)?;
         ledger.confirm(&pass, transaction.newest_read()).await?;
         Ok(())
@@ -406,7 +415,11 @@ impl Kernel<'_> {
         }
     }
 
-    async fn dispatch(&self, routed: &Routed<'_>, request: &Request) -> Result<Option<Response>, LogicalError> {
+    async fn dispatch(
+        &self,
+        routed: &Routed<'_>,
+        request: &Request,
+    ) -> Result<Option<Response>, LogicalError> {
         let response = match routed.target.as_ref().map(|(mounted, _)| &mounted.dispatch) {
             Some(Dispatch::Engine(engine)) => engine.handle(request, &self.storage(), self).await?,
             Some(Dispatch::Kernel(engine)) => engine.handle(request, self).await?,

@@ -11,11 +11,7 @@ use crate::vault::logical::{LogicalError, Operation, Response};
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     /// A status and a body; `keep` says whether the writes of the request are kept.
-    Body {
-        status: u16,
-        body: Body,
-        keep: bool,
-    },
+    Body { status: u16, body: Body, keep: bool },
     /// The active node must do it.
     NeedsActive,
     /// No answer.

@@ -60,8 +60,14 @@ impl KubernetesBackend {
     /// Begins to follow the store that `settings` name. Nothing needs to exist yet.
     ///
     /// Must be called on a Tokio runtime.
-    pub fn start(clients: &Clients, settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        let budget = Budget::new(settings.budget_bytes_per_second, settings.budget_window_seconds, clock.now());
+    pub fn start(
+        clients: &Clients,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let budget =
+            Budget::new(settings.budget_bytes_per_second, settings.budget_window_seconds, clock.now());
         let shared = Arc::new(Shared {
             objects: Objects::new(clients, &settings),
             settings,

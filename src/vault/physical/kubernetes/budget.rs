@@ -16,7 +16,8 @@ pub(super) struct Budget {
 impl Budget {
     /// A full bucket that holds what flows in over `window_seconds`.
     pub(super) fn new(bytes_per_second: u64, window_seconds: u64, now: Moment) -> Self {
-        let most_bytes = i64::try_from(bytes_per_second.saturating_mul(window_seconds)).unwrap_or(i64::MAX / 2);
+        let most_bytes =
+            i64::try_from(bytes_per_second.saturating_mul(window_seconds)).unwrap_or(i64::MAX / 2);
         Self { bytes_per_second, most_bytes, level_bytes: most_bytes, filled_at: now }
     }
 

@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, ListParams, PartialObjectMeta, PostParams, Preconditions, WatchEvent, WatchParams};
+use kube::api::{
+    Api, DeleteParams, ListParams, PartialObjectMeta, PostParams, Preconditions, WatchEvent, WatchParams,
+};
 use kube::{Error, Resource as _};
 
 use super::config::Settings;
@@ -81,7 +83,8 @@ impl Objects {
         &self,
         version: &str,
     ) -> Result<BoxStream<'static, Result<WatchEvent<VaultStoreHead>, Error>>, StorageError> {
-        let params = WatchParams::default().fields(&format!("metadata.name={}", self.name)).timeout(WATCH_SECONDS);
+        let params =
+            WatchParams::default().fields(&format!("metadata.name={}", self.name)).timeout(WATCH_SECONDS);
         let stream = bounded(TIMEOUT, self.watched.watch(&params, version)).await?;
         Ok(stream.boxed())
     }
@@ -92,11 +95,8 @@ impl Objects {
         let path = VaultStoreHead::url_path(&(), Some(&self.namespace));
         let request = kube::core::Request::new(path);
         let params = PostParams::default();
-        let request = if is_new {
-            request.create(&params, bytes)
-        } else {
-            request.replace(&self.name, &params, bytes)
-        };
+        let request =
+            if is_new { request.create(&params, bytes) } else { request.replace(&self.name, &params, bytes) };
         let request = match request {
             Ok(request) => request,
             Err(error) => return Put::Unknown(error.to_string()),
@@ -111,7 +111,9 @@ impl Objects {
                 429 => Put::Busy,
                 // Too large or against the schema: never stored. A 403 is not on this list, because a server
                 // that has just started denies until it has read the roles.
-                413 | 422 => Put::Invalid(StorageError::Denied { storage: KIND, reason: status.message.clone() }),
+                413 | 422 => {
+                    Put::Invalid(StorageError::Denied { storage: KIND, reason: status.message.clone() })
+                }
                 _ => Put::Unknown(describe(&Error::Api(status))),
             },
             Ok(Err(error)) => Put::Unknown(describe(&error)),
@@ -187,7 +189,10 @@ pub(super) fn unavailable(reason: String) -> StorageError {
     StorageError::Unavailable { storage: KIND, reason }
 }
 
-async fn bounded<T>(limit: Duration, sent: impl Future<Output = Result<T, Error>>) -> Result<T, StorageError> {
+async fn bounded<T>(
+    limit: Duration,
+    sent: impl Future<Output = Result<T, Error>>,
+) -> Result<T, StorageError> {
     match tokio::time::timeout(limit, sent).await {
         Err(_) => Err(late(limit)),
         Ok(result) => result.map_err(|error| refine(&error)),

@@ -324,9 +324,17 @@ mod tests {
         let first = head(7, "a");
         let second = head(8, "a");
         let third = head(9, "b");
-        let put = |key: &str, value: &'static [u8]| Op::Put { key: key.to_owned(), value: Bytes::from_static(value) };
+        let put = |key: &str, value: &'static [u8]| Op::Put {
+            key: key.to_owned(),
+            value: Bytes::from_static(value),
+        };
         vec![
-            Record { head: first.clone(), previous: None, replaced: None, ops: vec![put("k", b"v"), put("e", b"")] },
+            Record {
+                head: first.clone(),
+                previous: None,
+                replaced: None,
+                ops: vec![put("k", b"v"), put("e", b"")],
+            },
             Record {
                 head: second.clone(),
                 previous: Some(first.batch_id),

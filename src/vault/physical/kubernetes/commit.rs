@@ -97,7 +97,9 @@ pub(super) async fn commit(shared: &Shared, expected: Option<&Head>, next: &Head
             }
         }
     }
-    Commit::Unknown { reason: format!("after {ATTEMPTS} attempts the head object still could not be replaced") }
+    Commit::Unknown {
+        reason: format!("after {ATTEMPTS} attempts the head object still could not be replaced"),
+    }
 }
 
 /// Lists segments that are ready in the head object, without a commit. Does nothing if there are none.
@@ -169,7 +171,9 @@ async fn prepare(shared: &Shared, record: &Record) -> Result<(), Commit> {
         segments::roll(shared).await
     };
     match written {
-        Err(error) if inline_bytes + bytes > HEAD_MOST_BYTES => Err(Commit::Unknown { reason: error.to_string() }),
+        Err(error) if inline_bytes + bytes > HEAD_MOST_BYTES => {
+            Err(Commit::Unknown { reason: error.to_string() })
+        }
         _ => Ok(()),
     }
 }
@@ -229,4 +233,3 @@ fn draft(shared: &Shared, expected: Option<&Head>, record: Option<&Record>) -> O
     let bytes = serde_json::to_vec(&object).ok()?;
     Some(Draft { bytes, is_new, list })
 }
-

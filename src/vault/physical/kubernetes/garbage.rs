@@ -21,7 +21,8 @@ const DELETIONS: usize = 200;
 
 /// Collects garbage until the instance is dropped.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let pause = (shared.settings.garbage_age() / 10).clamp(Duration::from_millis(500), Duration::from_secs(60));
+    let pause =
+        (shared.settings.garbage_age() / 10).clamp(Duration::from_millis(500), Duration::from_secs(60));
     let mut unlisted_since = HashMap::new();
     loop {
         tokio::time::sleep(pause).await;

@@ -89,7 +89,12 @@ pub(super) fn folded(list: &[Listed], fold: &Fold) -> Option<Vec<Listed>> {
 
 /// The range of the log that takes up the inline records, which end at `head_seq` and measure `inline_bytes`: with the
 /// logs before them while those are no larger. Logs up to `merging_through` are left alone.
-pub(super) fn roll_span(list: &[Listed], inline_bytes: usize, head_seq: u64, merging_through: Option<u64>) -> Span {
+pub(super) fn roll_span(
+    list: &[Listed],
+    inline_bytes: usize,
+    head_seq: u64,
+    merging_through: Option<u64>,
+) -> Span {
     let mut size = u64::try_from(inline_bytes).unwrap_or(u64::MAX);
     let mut start = list.len();
     while let Some(before) = start.checked_sub(1).map(|at| &list[at]) {
@@ -135,7 +140,10 @@ pub(super) fn merge_span(list: &[Listed], used_bytes: u64) -> Option<Span> {
     if stop == 0 {
         return None;
     }
-    Some(Span { after: start.checked_sub(1).map(|at| list[at].entry.last), through: list[stop - 1].entry.last })
+    Some(Span {
+        after: start.checked_sub(1).map(|at| list[at].entry.last),
+        through: list[stop - 1].entry.last,
+    })
 }
 
 #[cfg(test)]

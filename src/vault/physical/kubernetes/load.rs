@@ -101,7 +101,10 @@ pub(super) async fn missed(
 }
 
 /// The parts that a listed manifest names.
-pub(super) async fn manifest_parts(objects: &Objects, entry: &SegmentEntry) -> Result<Vec<Part>, StorageError> {
+pub(super) async fn manifest_parts(
+    objects: &Objects,
+    entry: &SegmentEntry,
+) -> Result<Vec<Part>, StorageError> {
     match fetch(objects, &entry.name, &entry.sha256).await? {
         Content::Manifest(manifest) => Ok(manifest.parts),
         _ => Err(damaged(format!("segment {} is not a manifest", entry.name))),
@@ -122,9 +125,15 @@ impl Loading {
         self.push(entry, Vec::new(), None)
     }
 
-    fn push(&mut self, entry: &SegmentEntry, keys: Vec<String>, parts: Option<Vec<Part>>) -> Result<(), StorageError> {
+    fn push(
+        &mut self,
+        entry: &SegmentEntry,
+        keys: Vec<String>,
+        parts: Option<Vec<Part>>,
+    ) -> Result<(), StorageError> {
         let end = self.end.clone().filter(|end| end.seq == entry.last);
-        let end = end.ok_or_else(|| damaged(format!("segment {} does not end where the head says", entry.name)))?;
+        let end =
+            end.ok_or_else(|| damaged(format!("segment {} does not end where the head says", entry.name)))?;
         let parts = parts.map(Arc::new);
         self.loaded.list.push(Listed { entry: entry.clone(), end, keys: keys.into(), parts });
         if entry.kind == SegmentKind::Run {

@@ -50,7 +50,9 @@ impl LeaseRegister {
     async fn lease(&self) -> Result<Option<Lease>, RegisterError> {
         let sent = self.requests.get_opt(&self.name);
         match tokio::time::timeout(TIMEOUT, sent).await {
-            Err(_) => Err(self.unavailable(format!("no answer from the API server within {} s", TIMEOUT.as_secs()))),
+            Err(_) => {
+                Err(self.unavailable(format!("no answer from the API server within {} s", TIMEOUT.as_secs())))
+            }
             Ok(result) => result.map_err(|error| self.refine(&error)),
         }
     }
@@ -163,7 +165,8 @@ impl RegisterWatch for LeaseWatch {
             match tokio::time::timeout(POLL, events.next()).await {
                 Ok(Some(Ok(WatchEvent::Added(lease) | WatchEvent::Modified(lease)))) => {
                     let found = versioned(&lease);
-                    let seen = self.seen.as_ref().and_then(Option::as_ref).map_or(0, |seen| number(&seen.version));
+                    let seen =
+                        self.seen.as_ref().and_then(Option::as_ref).map_or(0, |seen| number(&seen.version));
                     let is_newer = found.as_ref().is_some_and(|found| number(&found.version) > seen);
                     if is_newer && seen != 0 && self.is_news(&found) {
                         return Ok(found);
@@ -187,7 +190,8 @@ async fn open(
     version: Option<Version>,
 ) -> Option<BoxStream<'static, Result<WatchEvent<Lease>, Error>>> {
     let version = version.map_or_else(|| "0".to_owned(), |version| version.0);
-    let params = WatchParams::default().fields(&format!("metadata.name={}", register.name)).timeout(WATCH_SECONDS);
+    let params =
+        WatchParams::default().fields(&format!("metadata.name={}", register.name)).timeout(WATCH_SECONDS);
     match tokio::time::timeout(TIMEOUT, register.watches.watch(&params, &version)).await {
         Ok(Ok(stream)) => Some(stream.boxed()),
         // Reading goes on every second.
@@ -240,6 +244,9 @@ fn to_words(record: &LockRecord) -> LeaseRecord {
         successor: record.successor.clone(),
         renounced_epoch: record.renounced_epoch,
         leaving: record.leaving.clone(),
-        handover: record.handover.as_ref().map(|wish| LeaseHandover { nonce: wish.nonce.clone(), to: wish.to.clone() }),
+        handover: record
+            .handover
+            .as_ref()
+            .map(|wish| LeaseHandover { nonce: wish.nonce.clone(), to: wish.to.clone() }),
     }
 }

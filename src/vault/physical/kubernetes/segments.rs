@@ -102,7 +102,12 @@ pub(super) async fn outline(shared: &Shared, record: &Record) -> Result<(), Stor
     Ok(())
 }
 
-async fn write_log(shared: &Shared, epoch: u64, span: Span, records: &[Record]) -> Result<Fold, StorageError> {
+async fn write_log(
+    shared: &Shared,
+    epoch: u64,
+    span: Span,
+    records: &[Record],
+) -> Result<Fold, StorageError> {
     let Some(end) = records.last().map(|record| record.head.clone()) else {
         return Err(unavailable("a log without records".to_owned()));
     };
@@ -159,7 +164,12 @@ fn plan(shared: &Shared) -> Option<Work> {
         state.data.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect()
     } else {
         let keys = state.keys_of(span);
-        keys.into_iter().map(|key| { let value = state.data.get(&key).cloned(); (key, value) }).collect()
+        keys.into_iter()
+            .map(|key| {
+                let value = state.data.get(&key).cloned();
+                (key, value)
+            })
+            .collect()
     };
     state.merging_through = Some(span.through);
     Some(Work { epoch, span, end, items })
@@ -278,7 +288,11 @@ mod tests {
     #[test]
     fn names_carry_their_epoch() {
         assert_eq!(epoch_in("my-vault-12-00ff", "my-vault"), Some(12));
-        assert_eq!(epoch_in("my-vault-2-12-00ff", "my-vault"), Some(2), "a longer name of another store has its own label");
+        assert_eq!(
+            epoch_in("my-vault-2-12-00ff", "my-vault"),
+            Some(2),
+            "a longer name of another store has its own label"
+        );
         assert_eq!(epoch_in("other-12-00ff", "my-vault"), None);
         assert_eq!(epoch_in("my-vault-x-00ff", "my-vault"), None);
     }

@@ -214,7 +214,8 @@ impl State {
 
     /// Records of `span` that are in memory.
     pub(super) fn records_of(&self, span: Span) -> impl ExactSizeIterator<Item = &Record> {
-        let start = span.after.map_or(0, |after| self.tail.partition_point(|record| record.head.seq <= after));
+        let start =
+            span.after.map_or(0, |after| self.tail.partition_point(|record| record.head.seq <= after));
         let stop = self.tail.partition_point(|record| record.head.seq <= span.through).max(start);
         self.tail.range(start..stop)
     }

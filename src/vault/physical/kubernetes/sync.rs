@@ -94,7 +94,8 @@ async fn polled(shared: &Shared) -> Result<bool, StorageError> {
     let head = found.as_ref().map(head_of).transpose()?.flatten();
     let state = shared.state();
     // Memory may have moved on while the answer was under way.
-    Ok(state.head == head || (state.position() > before && state.position() > head.map(|head| head.position())))
+    Ok(state.head == head
+        || (state.position() > before && state.position() > head.map(|head| head.position())))
 }
 
 /// Brings memory to the head that the quorum has now.
