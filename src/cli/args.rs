@@ -70,6 +70,10 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KvCommand,
     },
+    /// Print the definitions of the custom resources as YAML
+    Crd(CrdArgs),
+    /// Ask a URL and succeed if it answers with 2xx; for probes in images without a shell
+    Probe(ProbeArgs),
     /// Initialise, unseal, seal and step down a server
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Operator {
@@ -82,6 +86,19 @@ pub(super) enum Command {
 pub(super) struct PathArgs {
     /// The path, for example secret/metadata
     pub(super) path: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CrdArgs {
+    /// Write one file for each into this folder instead
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) directory: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProbeArgs {
+    /// The URL, for example http://127.0.0.1:8202/readyz
+    pub(super) url: String,
 }
 
 #[derive(Debug, Args)]

@@ -9,11 +9,13 @@ mod output;
 mod prompt;
 mod token_file;
 
+mod crd;
 mod delete;
 mod init;
 mod kv;
 mod list;
 mod login;
+mod probe;
 mod read;
 mod seal;
 mod status;
@@ -58,6 +60,8 @@ async fn client_command(cli: Cli, environment: &Environment) -> Result<Report, F
         Command::Write(args) => write::run(&session, args).await,
         Command::List(args) => list::run(&session, args).await,
         Command::Delete(args) => delete::run(&session, args).await,
+        Command::Crd(args) => crd::run(&args),
+        Command::Probe(args) => probe::run(&args).await,
         Command::Kv { command } => kv::run(&session, command).await,
         Command::Operator { command } => match command {
             OperatorCommand::Init(args) => init::run(&session, args).await,

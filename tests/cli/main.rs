@@ -338,3 +338,31 @@ fn operator_verbs() {
     assert_eq!(run(&server, &["operator", "seal"]).out, "Success! Vault is sealed.\n");
     assert_eq!(run(&server, &["operator", "step-down"]).out, "Success! Stepped down\n");
 }
+
+#[test]
+fn probe_succeeds_with_the_answer() {
+    let server = Server::start(|request| match request.line.as_str() {
+        "GET /readyz" => (200, "ready\n".to_owned()),
+        _ => (503, "the vault is sealed\n".to_owned()),
+    });
+    let ran = holdfast(&["probe", &format!("{}/readyz", server.address)], &[], "");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ready\n"));
+    let ran = holdfast(&["probe", &format!("{}/other", server.address)], &[], "");
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.ends_with("/other answered 503: the vault is sealed\n"), "{}", ran.err);
+    assert_eq!(server.seen()[0].token, "");
+}
+
+#[test]
+fn crd_prints_every_kind_or_writes_a_file_for_each() {
+    let ran = holdfast(&["crd"], &[], "");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.out.matches("kind: CustomResourceDefinition").count(), 3);
+    let folder = tempfile::tempdir().unwrap();
+    let ran = holdfast(&["crd", "-directory", folder.path().to_str().unwrap()], &[], "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let file = std::fs::read_to_string(folder.path().join("holdfast.dev_vaultclusters.yaml")).unwrap();
+    assert!(file.contains("plural: vaultclusters") && file.ends_with('\n'));
+    let ran = holdfast(&["crd", "-directory=/nowhere"], &[], "");
+    assert_eq!(ran.code, 1);
+}

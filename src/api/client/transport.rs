@@ -138,8 +138,20 @@ impl Client {
         self.limited(call, 0).await
     }
 
+    /// Asks the address itself, not a path of the API below it, once.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn probe(&self) -> Result<Answer, ClientError> {
+        self.limited_at(Call::get(""), self.base.clone(), 0).await
+    }
+
     async fn limited(&self, call: Call, retries: u32) -> Result<Answer, ClientError> {
         let uri = self.uri(&call)?;
+        self.limited_at(call, uri, retries).await
+    }
+
+    async fn limited_at(&self, call: Call, uri: Uri, retries: u32) -> Result<Answer, ClientError> {
         let timed_out = ClientError::TimedOut {
             method: call.method.to_string(),
             url: uri.to_string(),
