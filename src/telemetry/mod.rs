@@ -4,6 +4,6 @@ pub mod logging;
 pub mod metrics;
 pub mod probe;
 
-pub use logging::{LogFormat, LogLevel, LoggingError};
+pub use logging::LoggingError;
 pub use metrics::Metrics;
 pub use probe::{Probe, serve};

@@ -1,1 +1,23 @@
 //! The HTTP face of the server: routes, status codes, forwarding, TLS.
+//!
+//! A request comes in through [`listen`], gets a body and a UUID in [`serve`], becomes a call in [`inbound`], and is
+//! carried out where [`route`] decides. [`respond`] has the only mapping from error classes to statuses.
+
+pub mod cluster;
+pub mod lifecycle;
+pub mod tls;
+
+pub(crate) mod listen;
+pub(crate) mod peer;
+pub(crate) mod pool;
+pub(crate) mod serve;
+
+mod forward;
+mod hold;
+mod inbound;
+mod local;
+mod measure;
+mod meter;
+mod query;
+mod respond;
+mod route;

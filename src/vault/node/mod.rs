@@ -1,1 +1,21 @@
-//! Composition of one server from its configuration.
+//! Composition of one server from its configuration, its start and its end.
+
+pub mod advertise;
+pub mod backends;
+pub mod banner;
+pub mod error;
+pub mod server;
+
+mod candidate;
+mod development;
+mod end;
+mod identity;
+mod kubernetes;
+mod listeners;
+mod measure;
+mod tasks;
+
+pub use backends::{BackendFactory, BackendTable, OpenError, OpenStorage, Surroundings};
+pub use end::run;
+pub use error::NodeError;
+pub use server::Server;

@@ -42,7 +42,9 @@ pub(super) enum SystemError {
     #[error("cannot tune {0:?}")]
     CannotTune(String),
     /// A change of the version of a KV mount.
-    #[error("cannot change the version of a kv mount from {from:?} to {to:?}: make a new mount and copy the data")]
+    #[error(
+        "cannot change the version of a kv mount from {from:?} to {to:?}: make a new mount and copy the data"
+    )]
     KvVersionChange {
         /// The version it has.
         from: String,

@@ -90,7 +90,10 @@ impl Acl {
     /// Its rules with the names of their capabilities: exact paths, then globs as they are written.
     pub fn rules(&self) -> (ShownRules, ShownRules) {
         let shown = |rules: &BTreeMap<String, Grant>, suffix: &str| -> ShownRules {
-            rules.iter().map(|(path, grant)| (format!("{path}{suffix}"), grant.capabilities.names())).collect()
+            rules
+                .iter()
+                .map(|(path, grant)| (format!("{path}{suffix}"), grant.capabilities.names()))
+                .collect()
         };
         let mut globs = shown(&self.prefix, "*");
         globs.extend(shown(&self.segments, ""));

@@ -70,7 +70,9 @@ pub(super) async fn own_commits_are_in_the_feed(store: &dyn Store) -> Law {
     for n in 0..5 {
         head = write(backend.as_ref(), &head, &[put(&format!("k{n}"), "v")]).await?;
         let record = record(feed.as_mut()).await?;
-        ensure(record.head == head && record.keys == [format!("k{n}")], || format!("commit {n}: {record:?}"))?;
+        ensure(record.head == head && record.keys == [format!("k{n}")], || {
+            format!("commit {n}: {record:?}")
+        })?;
     }
     Ok(())
 }
@@ -124,7 +126,9 @@ pub(super) async fn a_feed_without_start_begins_with_a_reset(store: &dyn Store) 
     ensure(is_told, || format!("after init: {event:?}"))?;
     let mut feed = follow(backend.as_ref(), None).await?;
     let event = next(feed.as_mut()).await?;
-    ensure(event == FeedEvent::Reset { head: Some(head.clone()) }, || format!("on a store with a head: {event:?}"))?;
+    ensure(event == FeedEvent::Reset { head: Some(head.clone()) }, || {
+        format!("on a store with a head: {event:?}")
+    })?;
     let head = write(backend.as_ref(), &head, &[put("a", "1")]).await?;
     let record = record(feed.as_mut()).await?;
     ensure(record.head == head, || format!("after the reset: {record:?}"))
@@ -164,7 +168,9 @@ pub(super) async fn a_slow_reader_misses_nothing_unnoticed(store: &dyn Store) ->
         match next(feed.as_mut()).await? {
             FeedEvent::Record(record) => {
                 let expected = rest.next();
-                ensure(Some(&record.head) == expected.as_ref(), || format!("{:?} instead of {expected:?}", record.head))?;
+                ensure(Some(&record.head) == expected.as_ref(), || {
+                    format!("{:?} instead of {expected:?}", record.head)
+                })?;
             }
             FeedEvent::Reset { head: found } => {
                 // It is allowed to say so, and goes on from there.

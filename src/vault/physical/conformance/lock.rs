@@ -22,7 +22,11 @@ async fn read(lock: &dyn HaBackend) -> Result<Option<Versioned>, String> {
     lock.read().await.map_err(|error| format!("read: {error}"))
 }
 
-async fn write(lock: &dyn HaBackend, expected: Option<&Version>, next: &LockRecord) -> Result<Version, String> {
+async fn write(
+    lock: &dyn HaBackend,
+    expected: Option<&Version>,
+    next: &LockRecord,
+) -> Result<Version, String> {
     match lock.swap(expected, next).await {
         Swap::Swapped(version) => Ok(version),
         other => Err(format!("swap: {other:?}")),
@@ -87,7 +91,9 @@ pub(super) async fn a_swap_needs_the_version(lock: &dyn Lock) -> Law {
     }
     let third = write(one.as_ref(), Some(&second), &held_by("a", 1)).await?;
     let outcome = two.swap(Some(&first), &held_by("b", 1)).await;
-    ensure(outcome == Swap::Conflict, || format!("the content of an old version is no old version: {outcome:?}"))?;
+    ensure(outcome == Swap::Conflict, || {
+        format!("the content of an old version is no old version: {outcome:?}")
+    })?;
     let found = read(two.as_ref()).await?;
     let expected = Versioned { version: third, record: held_by("a", 1) };
     ensure(found.as_ref() == Some(&expected), || format!("{found:?} instead of {expected:?}"))
@@ -105,7 +111,8 @@ pub(super) async fn one_of_many_takes_over(lock: &dyn Lock) -> Law {
 async fn contend(lock: &dyn Lock, expected: Option<Version>) -> Law {
     let instances = join_all((0..CONTENDERS).map(|_| lock.open())).await;
     let records: Vec<_> = (0..CONTENDERS).map(|n| held_by(&format!("node-{n}"), n + 1)).collect();
-    let sent = instances.iter().zip(&records).map(|(instance, record)| instance.swap(expected.as_ref(), record));
+    let sent =
+        instances.iter().zip(&records).map(|(instance, record)| instance.swap(expected.as_ref(), record));
     let outcomes = within("a swap", join_all(sent)).await?;
     let won: Vec<usize> = (0..outcomes.len()).filter(|n| matches!(outcomes[*n], Swap::Swapped(_))).collect();
     let unknown = outcomes.iter().filter(|outcome| matches!(outcome, Swap::Unknown { .. })).count();

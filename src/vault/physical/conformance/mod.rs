@@ -146,7 +146,9 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Law {
 
 /// Waits for `event`, not for ever.
 async fn within<T>(what: &str, event: impl Future<Output = T>) -> Result<T, String> {
-    tokio::time::timeout(PATIENCE, event).await.map_err(|_| format!("{what}: nothing for {} s", PATIENCE.as_secs()))
+    tokio::time::timeout(PATIENCE, event)
+        .await
+        .map_err(|_| format!("{what}: nothing for {} s", PATIENCE.as_secs()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ pub(super) async fn an_empty_store_says_so(store: &dyn Store) -> Law {
     ensure(checked == Ok(None), || format!("check: {checked:?}"))?;
     let head = first_head("a");
     let outcome = backend.commit(Some(&head), &next_head(&head), &[put("a", "1")]).await;
-    ensure(outcome == Commit::Fenced { current: None }, || format!("commit after a head that is not there: {outcome:?}"))
+    ensure(outcome == Commit::Fenced { current: None }, || {
+        format!("commit after a head that is not there: {outcome:?}")
+    })
 }
 
 pub(super) async fn init_happens_once(store: &dyn Store) -> Law {
@@ -29,7 +31,9 @@ pub(super) async fn init_happens_once(store: &dyn Store) -> Law {
     ensure(again == Commit::Fenced { current: Some(head.clone()) }, || format!("a second init: {again:?}"))?;
     let other = store.open().await;
     let again = other.commit(None, &first_head("c"), &[put("core/keyring", "other")]).await;
-    ensure(again == Commit::Fenced { current: Some(head.clone()) }, || format!("another node's init: {again:?}"))?;
+    ensure(again == Commit::Fenced { current: Some(head.clone()) }, || {
+        format!("another node's init: {again:?}")
+    })?;
     let kept = read(backend.as_ref(), "core/keyring").await?;
     ensure(kept == Some(Bytes::from_static(b"k")), || format!("the first init's value became {kept:?}"))?;
     let checked = other.check().await;
@@ -57,8 +61,13 @@ pub(super) async fn values_are_kept_as_they_are(store: &dyn Store) -> Law {
     let binary: Vec<u8> = (0..=255).collect();
     let odd = "sys/ümlaut/\u{1F511} ~!\"'\\%/x";
     let long = "k".repeat(KEY_BYTES);
-    let cases: [(&str, Vec<u8>); 5] =
-        [("a", b"1".to_vec()), ("empty", Vec::new()), ("binary", binary), (odd, b"o".to_vec()), (&long, b"l".to_vec())];
+    let cases: [(&str, Vec<u8>); 5] = [
+        ("a", b"1".to_vec()),
+        ("empty", Vec::new()),
+        ("binary", binary),
+        (odd, b"o".to_vec()),
+        (&long, b"l".to_vec()),
+    ];
     let ops: Vec<_> = cases.iter().map(|(key, value)| put(key, value.clone())).collect();
     let head = write(backend.as_ref(), &head, &ops).await?;
     for (key, value) in &cases {
@@ -67,7 +76,9 @@ pub(super) async fn values_are_kept_as_they_are(store: &dyn Store) -> Law {
     }
     let head = write(backend.as_ref(), &head, &[put("a", "2"), delete("binary"), delete("never")]).await?;
     let found = (read(backend.as_ref(), "a").await?, read(backend.as_ref(), "binary").await?);
-    ensure(found == (Some(Bytes::from_static(b"2")), None), || format!("after a change and a delete: {found:?}"))?;
+    ensure(found == (Some(Bytes::from_static(b"2")), None), || {
+        format!("after a change and a delete: {found:?}")
+    })?;
     let absent = backend.get("nothing").await.map_err(|error| error.to_string())?;
     ensure(absent.value.is_none() && absent.head == head, || format!("an absent key: {absent:?}"))
 }
@@ -130,7 +141,9 @@ pub(super) async fn a_batch_is_stored_whole(store: &dyn Store) -> Law {
     let stale = next_head(&first_head("a"));
     let ops = [put("k/00", "stale"), put("new", "stale"), delete("k/01")];
     let outcome = writer.commit(Some(&stale), &next_head(&stale), &ops).await;
-    ensure(matches!(outcome, Commit::Fenced { .. }), || format!("a commit after a foreign head: {outcome:?}"))?;
+    ensure(matches!(outcome, Commit::Fenced { .. }), || {
+        format!("a commit after a foreign head: {outcome:?}")
+    })?;
     let found = (
         read(writer.as_ref(), "k/00").await?,
         read(writer.as_ref(), "k/01").await?,
@@ -159,7 +172,9 @@ pub(super) async fn the_whole_head_is_compared(store: &dyn Store) -> Law {
         for instance in [&backend, &other] {
             let outcome = instance.commit(Some(wrong), &next_head(&head), &[put("a", "wrong")]).await;
             let fenced = Commit::Fenced { current: Some(head.clone()) };
-            ensure(outcome == fenced, || format!("expecting {wrong:?} while {head:?} is stored: {outcome:?}"))?;
+            ensure(outcome == fenced, || {
+                format!("expecting {wrong:?} while {head:?} is stored: {outcome:?}")
+            })?;
         }
     }
     let found = read(other.as_ref(), "a").await?;
@@ -179,7 +194,9 @@ pub(super) async fn a_batch_may_be_sent_again(store: &dyn Store) -> Law {
     }
     let after = write(one.as_ref(), &next, &[put("a", "2")]).await?;
     let late = two.commit(Some(&head), &next, &ops).await;
-    ensure(late == Commit::Fenced { current: Some(after) }, || format!("the same batch when the head has moved: {late:?}"))?;
+    ensure(late == Commit::Fenced { current: Some(after) }, || {
+        format!("the same batch when the head has moved: {late:?}")
+    })?;
     let found = read(two.as_ref(), "a").await?;
     ensure(found == Some(Bytes::from_static(b"2")), || format!("it overwrote a later value: {found:?}"))
 }
@@ -194,16 +211,21 @@ pub(super) async fn concurrent_commits_have_one_winner(store: &dyn Store) -> Law
             async move { settle(backend.as_ref(), Some(head), next, &[put("n", n.to_string())]).await }
         });
         let outcomes = join_all(sent).await;
-        let won: Vec<usize> = outcomes.iter().enumerate().filter(|(_, o)| o.is_ok()).map(|(n, _)| n).collect();
+        let won: Vec<usize> =
+            outcomes.iter().enumerate().filter(|(_, o)| o.is_ok()).map(|(n, _)| n).collect();
         ensure(won.len() == 1, || format!("round {round}: {} commits after one head succeeded", won.len()))?;
         head = nexts[won[0]].clone();
         let checked = backends[1].check().await;
-        ensure(checked == Ok(Some(head.clone())), || format!("round {round}: check {checked:?}, winner {head:?}"))?;
+        ensure(checked == Ok(Some(head.clone())), || {
+            format!("round {round}: check {checked:?}, winner {head:?}")
+        })?;
         for backend in &backends {
             backend.check().await.map_err(|error| error.to_string())?;
             let found = read(backend.as_ref(), "n").await?;
             let expected = Bytes::from(won[0].to_string());
-            ensure(found.as_ref() == Some(&expected), || format!("round {round}: {found:?}, winner {expected:?}"))?;
+            ensure(found.as_ref() == Some(&expected), || {
+                format!("round {round}: {found:?}, winner {expected:?}")
+            })?;
         }
     }
     Ok(())
@@ -277,14 +299,17 @@ pub(super) async fn the_largest_commit_is_accepted(store: &dyn Store) -> Law {
     let key = "k";
     let size = limits.value_bytes.min(limits.commit_bytes - key.len());
     let value = Bytes::from((0..size).map(|n| u8::try_from(n % 251).unwrap_or(0)).collect::<Vec<_>>());
-    let head = within("the largest value", write(backend.as_ref(), &head, &[put(key, value.clone())])).await??;
+    let head =
+        within("the largest value", write(backend.as_ref(), &head, &[put(key, value.clone())])).await??;
     let count = limits.operations.min(limits.commit_bytes / 16);
     let ops: Vec<_> = (0..count).map(|n| put(&format!("n/{n:06}"), "v")).collect();
     let head = within("the most operations", write(backend.as_ref(), &head, &ops)).await??;
     for instance in [&backend, &other] {
         instance.check().await.map_err(|error| error.to_string())?;
         let found = instance.get(key).await.map_err(|error| error.to_string())?;
-        ensure(found.value.as_ref() == Some(&value) && found.head == head, || "the largest value differs".to_owned())?;
+        ensure(found.value.as_ref() == Some(&value) && found.head == head, || {
+            "the largest value differs".to_owned()
+        })?;
         let listed = instance.list("n/", None, count + 1).await.map_err(|error| error.to_string())?;
         ensure(listed.keys.len() == count, || format!("{} of {count} keys are there", listed.keys.len()))?;
     }
@@ -295,7 +320,8 @@ pub(super) async fn another_instance_finds_everything(store: &dyn Store) -> Law 
     let backend = store.open().await;
     let mut head = init(backend.as_ref()).await?;
     for n in 0..60u32 {
-        let ops = [put(&format!("k/{:02}", n % 40), n.to_string()), delete(&format!("k/{:02}", (n + 7) % 40))];
+        let ops =
+            [put(&format!("k/{:02}", n % 40), n.to_string()), delete(&format!("k/{:02}", (n + 7) % 40))];
         head = write(backend.as_ref(), &head, &ops).await?;
     }
     let other = store.open().await;

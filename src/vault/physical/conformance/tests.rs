@@ -95,7 +95,9 @@ impl Backend for Wrong {
     async fn commit(&self, expected: Option<&Head>, next: &Head, ops: &[Op]) -> Commit {
         let current = self.0.check().await.unwrap();
         let expected = match (self.1, expected, &current) {
-            (Fault::HalfFence, Some(expected), Some(current)) if expected.position() == current.position() => {
+            (Fault::HalfFence, Some(expected), Some(current))
+                if expected.position() == current.position() =>
+            {
                 Some(current)
             }
             _ => expected,

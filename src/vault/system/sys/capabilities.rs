@@ -49,9 +49,12 @@ async fn token_entry(call: &Call<'_>, which: &str) -> Result<TokenEntry, Logical
             }
         }
         "capabilities-accessor" => {
-            let accessor = call.fields.required_text("accessor", &SystemError::MissingAccessor.to_string())?;
+            let accessor =
+                call.fields.required_text("accessor", &SystemError::MissingAccessor.to_string())?;
             let found = call.kernel.find_token_by_accessor(&accessor).await?;
-            return found.map(|entry| entry.as_ref().clone()).ok_or_else(|| SystemError::InvalidAccessor.into());
+            return found
+                .map(|entry| entry.as_ref().clone())
+                .ok_or_else(|| SystemError::InvalidAccessor.into());
         }
         _ => {
             let token = call.fields.required_text("token", &SystemError::MissingToken.to_string())?;

@@ -33,14 +33,7 @@ pub(super) struct Call<'a> {
 pub(super) type Answer = Result<Option<Response>, LogicalError>;
 
 /// Paths (`*` at the end: and all below) that need `sudo` besides the operation's capability.
-const SUDO: &[&str] = &[
-    "auth/*",
-    "remount",
-    "rotate",
-    "rotate/keyring",
-    "seal",
-    "step-down",
-];
+const SUDO: &[&str] = &["auth/*", "remount", "rotate", "rotate/keyring", "seal", "step-down"];
 
 /// Writes that have the same effect once and twice, whatever others do in between: questions asked by POST, and
 /// what only ever takes something away for good.

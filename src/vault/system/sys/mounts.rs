@@ -48,7 +48,8 @@ pub(super) async fn handle(call: &Call<'_>, class: MountClass, path: &str) -> An
 
 fn list(call: &Call<'_>, class: MountClass) -> Response {
     let mounts = call.kernel.mounts().of(class);
-    let data = mounts.into_iter().map(|mount| (mount.path.clone(), mount_json::entry(mount).into())).collect();
+    let data =
+        mounts.into_iter().map(|mount| (mount.path.clone(), mount_json::entry(mount).into())).collect();
     Response { data_at_top: true, ..Response::data(data) }
 }
 

@@ -32,7 +32,9 @@ pub(super) async fn handle_legacy(call: &Call<'_>, rest: &str) -> Answer {
 async fn all(call: &Call<'_>, dialect: Dialect) -> Answer {
     match (call.operation, dialect) {
         (Operation::List, _) | (Operation::Read, Dialect::Legacy) => {}
-        (Operation::Create | Operation::Update | Operation::Delete, _) => return Err(SystemError::PolicyName.into()),
+        (Operation::Create | Operation::Update | Operation::Delete, _) => {
+            return Err(SystemError::PolicyName.into());
+        }
         _ => return Err(LogicalError::UnsupportedOperation),
     }
     let names = call.kernel.policies().await?;
@@ -78,5 +80,6 @@ fn write(call: &Call<'_>, name: &str, dialect: Dialect) -> Answer {
     let decoded = STANDARD.decode(text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     call.kernel.put_policy(name, decoded.as_deref().unwrap_or(&text))?;
     let lower = name.to_lowercase();
-    Ok((lower != name).then(|| Response::default().with_warning(format!("policy name was converted to {lower}"))))
+    Ok((lower != name)
+        .then(|| Response::default().with_warning(format!("policy name was converted to {lower}"))))
 }

@@ -24,7 +24,8 @@ const FIXED: &[&str] = &["sys/", "cubbyhole/", "identity/"];
 
 pub(super) async fn handle(call: &Call<'_>, class: MountClass, path: &str) -> Answer {
     let path = format!("{}/", path.trim_matches('/'));
-    let mount = call.kernel.mounts().get(class, &path).ok_or_else(|| SystemError::NothingToTune(path.clone()))?;
+    let mount =
+        call.kernel.mounts().get(class, &path).ok_or_else(|| SystemError::NothingToTune(path.clone()))?;
     match call.operation {
         Operation::Read => {
             return Ok(Some(Response { data_at_top: true, ..Response::data(mount_json::tune(mount)) }));
@@ -69,11 +70,14 @@ pub(super) struct Change {
 impl Change {
     pub(super) fn read(fields: Fields<'_>, class: MountClass) -> Result<Self, LogicalError> {
         let listing_visibility = fields.text("listing_visibility")?;
-        if let Some(other) = listing_visibility.as_deref().filter(|text| !["", "hidden", "unauth"].contains(text)) {
+        if let Some(other) =
+            listing_visibility.as_deref().filter(|text| !["", "hidden", "unauth"].contains(text))
+        {
             return Err(SystemError::ListingVisibility(other.to_owned()).into());
         }
         let token_type = fields.text("token_type")?.filter(|text| !text.is_empty());
-        let is_known = |text: &&str| ["default-service", "service"].contains(text) && class == MountClass::Auth;
+        let is_known =
+            |text: &&str| ["default-service", "service"].contains(text) && class == MountClass::Auth;
         if let Some(other) = token_type.as_deref().filter(|text| !is_known(text)) {
             return Err(SystemError::MountTokenType(other.to_owned()).into());
         }
@@ -92,16 +96,22 @@ impl Change {
 
     pub(super) fn applied_to(self, old: MountConfig) -> Result<MountConfig, SystemError> {
         let config = MountConfig {
-            default_lease_ttl_seconds: self.default_lease_ttl_seconds.unwrap_or(old.default_lease_ttl_seconds),
+            default_lease_ttl_seconds: self
+                .default_lease_ttl_seconds
+                .unwrap_or(old.default_lease_ttl_seconds),
             max_lease_ttl_seconds: self.max_lease_ttl_seconds.unwrap_or(old.max_lease_ttl_seconds),
             force_no_cache: self.force_no_cache.unwrap_or(old.force_no_cache),
             listing_visibility: self.listing_visibility.unwrap_or(old.listing_visibility),
             token_type: self.token_type.unwrap_or(old.token_type),
-            audit_non_hmac_request_keys: self.audit_non_hmac_request_keys.unwrap_or(old.audit_non_hmac_request_keys),
+            audit_non_hmac_request_keys: self
+                .audit_non_hmac_request_keys
+                .unwrap_or(old.audit_non_hmac_request_keys),
             audit_non_hmac_response_keys: self
                 .audit_non_hmac_response_keys
                 .unwrap_or(old.audit_non_hmac_response_keys),
-            passthrough_request_headers: self.passthrough_request_headers.unwrap_or(old.passthrough_request_headers),
+            passthrough_request_headers: self
+                .passthrough_request_headers
+                .unwrap_or(old.passthrough_request_headers),
             allowed_response_headers: self.allowed_response_headers.unwrap_or(old.allowed_response_headers),
         };
         let (default, max) = (config.default_lease_ttl_seconds, config.max_lease_ttl_seconds);

@@ -39,7 +39,9 @@ pub(super) async fn handle(call: &Call<'_>, is_orphan: bool, role: &str) -> Answ
     let has_sudo = call.request.principal.has_sudo;
     wishes.check_privileges(has_sudo)?;
     let policies = match &role {
-        Some((_, role)) if role.limits_policies() => role.policies(&wishes.policies, wishes.no_default_policy)?,
+        Some((_, role)) if role.limits_policies() => {
+            role.policies(&wishes.policies, wishes.no_default_policy)?
+        }
         _ => policies(&wishes, parent, has_sudo)?,
     };
     if policies.iter().any(|policy| policy == "root") && !parent.is_root() {
@@ -142,7 +144,8 @@ impl Wishes {
 /// Policies of a token that no role limits.
 fn policies(wishes: &Wishes, parent: &TokenEntry, has_sudo: bool) -> Result<Vec<String>, SystemError> {
     let lower = |names: &[String]| -> Vec<String> { names.iter().map(|name| name.to_lowercase()).collect() };
-    let mut policies = if wishes.policies.is_empty() { parent.policies.clone() } else { lower(&wishes.policies) };
+    let mut policies =
+        if wishes.policies.is_empty() { parent.policies.clone() } else { lower(&wishes.policies) };
     if !has_sudo && policies.iter().any(|policy| !parent.policies.contains(policy)) {
         return Err(SystemError::PoliciesNotSubset);
     }
@@ -187,7 +190,8 @@ mod tests {
 
     #[test]
     fn display_names_are_cleaned() {
-        for (given, stored) in [("", "token"), ("a b/c", "token-a-b-c"), ("--x--", "token-x"), ("!", "token")] {
+        for (given, stored) in [("", "token"), ("a b/c", "token-a-b-c"), ("--x--", "token-x"), ("!", "token")]
+        {
             assert_eq!(display_name(given), stored, "{given}");
         }
     }

@@ -18,7 +18,11 @@ pub(super) async fn handle(call: &Call<'_>, which: &str) -> Answer {
     let (entry, id) = match which {
         "lookup-accessor" => (by_accessor(call).await?, String::new()),
         _ => {
-            let given = if which == "lookup" { call.fields.text("token")?.unwrap_or_default() } else { String::new() };
+            let given = if which == "lookup" {
+                call.fields.text("token")?.unwrap_or_default()
+            } else {
+                String::new()
+            };
             let own = call.request.client_token.expose();
             let id = if given.is_empty() { own.to_owned() } else { given };
             let found = call.kernel.find_token(&id.clone().into()).await?;

@@ -65,7 +65,9 @@ impl KernelEngine for TokenEngine {
             "create" | "create-orphan" => create::handle(&call, first == "create-orphan", rest).await,
             "lookup" | "lookup-self" | "lookup-accessor" => lookup::handle(&call, first).await,
             "renew" | "renew-self" | "renew-accessor" => renew::handle(&call, first).await,
-            "revoke" | "revoke-self" | "revoke-accessor" | "revoke-orphan" => revoke::handle(&call, first).await,
+            "revoke" | "revoke-self" | "revoke-accessor" | "revoke-orphan" => {
+                revoke::handle(&call, first).await
+            }
             "accessors" => accessors::handle(&call).await,
             "roles" => roles::handle(&call, rest).await,
             _ => Err(LogicalError::UnsupportedPath),

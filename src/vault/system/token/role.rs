@@ -73,8 +73,12 @@ impl Role {
                 || (adds_default && policy == "default")
         };
         if has_allowed && !policies.iter().all(is_allowed) {
-            let allowed: Vec<_> = self.allowed_policies.iter().chain(&self.allowed_policies_glob).cloned().collect();
-            return Err(SystemError::RolePolicies { asked: policies.join(", "), allowed: allowed.join(", ") });
+            let allowed: Vec<_> =
+                self.allowed_policies.iter().chain(&self.allowed_policies_glob).cloned().collect();
+            return Err(SystemError::RolePolicies {
+                asked: policies.join(", "),
+                allowed: allowed.join(", "),
+            });
         }
         let is_forbidden = |policy: &String| {
             self.disallowed_policies.contains(policy)
@@ -96,7 +100,8 @@ impl Role {
         wishes.renewable = wishes.renewable && self.renewable;
         wishes.no_parent = false;
         wishes.no_default_policy = wishes.no_default_policy || self.token_no_default_policy;
-        let smaller = |wish: u64, limit: u64| if wish == 0 || limit == 0 { wish.max(limit) } else { wish.min(limit) };
+        let smaller =
+            |wish: u64, limit: u64| if wish == 0 || limit == 0 { wish.max(limit) } else { wish.min(limit) };
         wishes.explicit_max_ttl_seconds =
             smaller(wishes.explicit_max_ttl_seconds, self.token_explicit_max_ttl_seconds);
         wishes.num_uses = smaller(wishes.num_uses, self.token_num_uses);

@@ -39,9 +39,7 @@ pub(super) async fn handle(call: &Call<'_>, name: &str) -> Answer {
         };
     }
     match call.operation {
-        Operation::Read => {
-            Ok(load(call.kernel, name).await?.map(|role| Response::data(role.to_json(name))))
-        }
+        Operation::Read => Ok(load(call.kernel, name).await?.map(|role| Response::data(role.to_json(name)))),
         Operation::Create | Operation::Update => write(call, name).await,
         Operation::Delete => {
             call.kernel.storage().delete(&format!("{FOLDER}{name}")).await?;
@@ -95,7 +93,9 @@ fn changed(old: Role, fields: Fields<'_>) -> Result<Role, LogicalError> {
             old.token_explicit_max_ttl_seconds,
         )?,
         token_period_seconds: seconds("token_period", "period", old.token_period_seconds)?,
-        token_no_default_policy: fields.boolean("token_no_default_policy")?.unwrap_or(old.token_no_default_policy),
+        token_no_default_policy: fields
+            .boolean("token_no_default_policy")?
+            .unwrap_or(old.token_no_default_policy),
         token_num_uses: fields.count("token_num_uses")?.unwrap_or(old.token_num_uses),
         token_type: fields.text("token_type")?.filter(|text| !text.is_empty()).unwrap_or(old.token_type),
     };
@@ -108,7 +108,8 @@ fn check(role: &Role) -> Result<(), SystemError> {
         return Err(SystemError::MountTokenType(role.token_type.clone()));
     }
     let is_segment = |segment: &str| {
-        !segment.is_empty() && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@'))
+        !segment.is_empty()
+            && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@'))
     };
     if !role.path_suffix.is_empty() && !role.path_suffix.split('/').all(is_segment) {
         return Err(SystemError::RoleSuffix(role.path_suffix.clone()));

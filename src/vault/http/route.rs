@@ -1,0 +1,181 @@
+//! Where a request is carried out: here, on the active node, or, while none leads, later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body as HttpBody;
+use http::{HeaderValue, Response, StatusCode, header};
+use tracing::debug;
+
+use super::forward::{self, Forwarded};
+use super::inbound::{Inbound, NO_FORWARDING};
+use super::respond::{self, Refusal};
+use super::serve::Api;
+use crate::base::class::ErrorClass;
+use crate::base::task;
+use crate::vault::core::{Call, CoreError, Effect, Outcome, Reply};
+use crate::vault::ha::{Leader, NoLedger};
+use crate::vault::physical::ActiveRecord;
+
+/// How long a request waits for a leader: longer than a Lease that has to run out, and the claim after it.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// Longest wait for news after a leader did not take a request.
+const NEWS: Duration = Duration::from_millis(100);
+
+/// What an attempt on this node came to.
+enum Attempt {
+    /// The answer.
+    Done(Response<HttpBody>),
+    /// The active node must do it; the error, if there was one, is what to say if none does.
+    Elsewhere(Option<Refusal>),
+}
+
+impl Api {
+    /// Carries `call` out, here or on the active node.
+    pub(super) async fn route(self: &Arc<Self>, call: Call, inbound: &Inbound) -> Response<HttpBody> {
+        let clock = &self.lifecycle.clock;
+        let deadline = clock.now().plus(PATIENCE);
+        let mut held = None;
+        loop {
+            let complaint = match self.attempt(&call).await {
+                Attempt::Done(response) => return response,
+                Attempt::Elsewhere(complaint) => complaint,
+            };
+            if inbound.from_peer {
+                return forward::not_executed();
+            }
+            let left = deadline.since(clock.now());
+            if held.is_none() && !self.has_leader() {
+                self.measures.held();
+                held = self.hold.enter(inbound.body.len());
+                if held.is_none() {
+                    let text = "no node is active at the moment and too many requests are waiting for one";
+                    return Refusal::of(ErrorClass::Unavailable, text).into_response();
+                }
+            }
+            let leader = match self.lifecycle.ha.wait_for_leader(left).await {
+                Ok(Leader::There(leader)) => leader,
+                Ok(Leader::Here) if clock.now() < deadline => {
+                    // It has just become active, or has just ceased to be: a moment settles it.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    continue;
+                }
+                Ok(Leader::Here) => {
+                    return gone(complaint, "this node became active and did not take the request");
+                }
+                Err(reason) => return complaint.unwrap_or_else(|| no_ledger(&reason)).into_response(),
+            };
+            if self.only_redirects || inbound.headers.contains_key(NO_FORWARDING) {
+                return redirect(&leader, inbound);
+            }
+            self.measures.forwarded();
+            let own = &self.lifecycle.ha.settings().identity;
+            match forward::forward(&self.pool, own, &leader, inbound).await {
+                Forwarded::Answer(response) => return response,
+                Forwarded::NotExecuted(reason) if clock.now() < deadline => {
+                    debug!(%reason, leader = %leader.identity, "the active node did not take the request");
+                    self.wait_for_news(&leader).await;
+                }
+                Forwarded::NotExecuted(reason) => return gone(complaint, &reason),
+                Forwarded::Maybe(reason) if clock.now() < deadline && self.may_repeat(&call).await => {
+                    debug!(%reason, leader = %leader.identity, "the request is repeated");
+                    self.wait_for_news(&leader).await;
+                }
+                Forwarded::Maybe(reason) => return unknown(&reason),
+            }
+        }
+    }
+
+    async fn attempt(self: &Arc<Self>, call: &Call) -> Attempt {
+        let admission = match self.lifecycle.ha.admit() {
+            Ok(admission) => admission,
+            Err(NoLedger::NoLeader(_)) => return Attempt::Elsewhere(None),
+            Err(reason) => return Attempt::Done(no_ledger(&reason).into_response()),
+        };
+        let is_writable = admission.ledger.is_writable();
+        let outcome = self.lifecycle.core.handle(Arc::clone(&admission.ledger), call.clone()).await;
+        drop(admission);
+        match outcome {
+            Outcome::Reply(reply) => Attempt::Done(self.replied(reply)),
+            Outcome::NeedsActive => Attempt::Elsewhere(None),
+            // A standby that cannot prove what it reads is no reason to fail: the active node may well answer.
+            Outcome::Failed(error @ CoreError::Unavailable(_)) if !is_writable => {
+                Attempt::Elsewhere(Some(Refusal::from(error)))
+            }
+            Outcome::Failed(error) => Attempt::Done(Refusal::from(error).into_response()),
+        }
+    }
+
+    fn replied(self: &Arc<Self>, mut reply: Reply) -> Response<HttpBody> {
+        if let Some(effect) = reply.effect.take() {
+            let lifecycle = Arc::clone(&self.lifecycle);
+            task::spawn("effect of a request", async move {
+                match effect {
+                    Effect::Seal => lifecycle.seal().await,
+                    Effect::StepDown => {
+                        if let Err(error) = lifecycle.ha.step_down().await {
+                            tracing::warn!(%error, "this node did not step down");
+                        }
+                    }
+                }
+            });
+        }
+        respond::reply(reply)
+    }
+
+    /// Whether route and token allow that the request runs twice.
+    async fn may_repeat(&self, call: &Call) -> bool {
+        match self.lifecycle.ha.ledger() {
+            Ok(ledger) => self.lifecycle.core.may_repeat(ledger, call).await,
+            Err(_) => false,
+        }
+    }
+
+    fn has_leader(&self) -> bool {
+        self.lifecycle.ha.status().borrow().leader.is_some()
+    }
+
+    /// Waits until another leader than `stale` is known, for a moment at most.
+    async fn wait_for_news(&self, stale: &ActiveRecord) {
+        let mut status = self.lifecycle.ha.status();
+        let changed = status.wait_for(|status| status.leader.as_ref() != Some(stale));
+        // Without news the same node is asked again: it may have been busy for a moment.
+        let _ = tokio::time::timeout(NEWS, changed).await;
+    }
+}
+
+/// Whether the time is over is the caller's matter; this is what it says then.
+fn gone(complaint: Option<Refusal>, reason: &str) -> Response<HttpBody> {
+    let refusal = complaint.unwrap_or_else(|| {
+        Refusal::of(ErrorClass::Unavailable, format!("the active node cannot be reached: {reason}"))
+    });
+    refusal.into_response()
+}
+
+fn unknown(reason: &str) -> Response<HttpBody> {
+    let text =
+        format!("the outcome of the request is unknown: it may or may not have been carried out: {reason}");
+    Refusal::of(ErrorClass::Unknown, text).into_response()
+}
+
+fn no_ledger(reason: &NoLedger) -> Refusal {
+    let text = match reason {
+        // Clients look for this text.
+        NoLedger::Sealed => "Vault is sealed".to_owned(),
+        other => other.to_string(),
+    };
+    Refusal::of(reason.class(), text)
+}
+
+fn redirect(leader: &ActiveRecord, inbound: &Inbound) -> Response<HttpBody> {
+    let target = inbound.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    match HeaderValue::from_str(&format!("{}{target}", leader.api_addr.trim_end_matches('/'))) {
+        Ok(location) => {
+            let mut response = respond::empty(StatusCode::TEMPORARY_REDIRECT);
+            response.headers_mut().insert(header::LOCATION, location);
+            response
+        }
+        Err(_) => Refusal::of(ErrorClass::Unavailable, "the active node advertises no usable address")
+            .into_response(),
+    }
+}

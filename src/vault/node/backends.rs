@@ -1,0 +1,125 @@
+//! Storage and lock by their type: what is built in, and a table for what others add.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use crate::base::clock::Clock;
+use crate::base::random::Random;
+use crate::config::{HaStorageConfig, Settings, StorageConfig};
+use crate::vault::physical::inmem::InmemBackend;
+use crate::vault::physical::{Backend, HaBackend};
+
+/// Why storage or lock cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// No factory knows the type.
+    #[error("{what} {kind:?} is not known; this server knows {known}")]
+    Unknown {
+        /// `storage` or `ha_storage`.
+        what: &'static str,
+        /// The type.
+        kind: String,
+        /// The types that there are.
+        known: String,
+    },
+    /// The type has no lock.
+    #[error("ha_storage {0:?} cannot be used: this storage has no lock")]
+    NoLock(String),
+    /// The factory refuses the settings, or the storage cannot be used at all.
+    #[error("{kind}: {reason}")]
+    Refused {
+        /// The type.
+        kind: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// What backends are given.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// A storage, ready for use, with its own lock if it has one.
+pub struct OpenStorage {
+    /// The data.
+    pub backend: Arc<dyn Backend>,
+    /// The lock in the same place; `None`: the storage cannot elect.
+    pub lock: Option<Arc<dyn HaBackend>>,
+}
+
+/// Opens a type of storage that this crate does not know.
+#[async_trait]
+pub trait BackendFactory: Send + Sync {
+    /// Opens the storage with the settings of `storage "…" { … }`. Nothing needs to exist there yet, and it must not
+    /// fail because the storage is away at the moment.
+    ///
+    /// # Errors
+    /// When the settings cannot work.
+    async fn open(&self, settings: &Settings, around: &Surroundings) -> Result<OpenStorage, OpenError>;
+}
+
+/// Factories by the type that they open.
+#[derive(Clone, Default)]
+pub struct BackendTable(BTreeMap<String, Arc<dyn BackendFactory>>);
+
+impl BackendTable {
+    /// Adds a type; built-in ones cannot be replaced.
+    #[must_use]
+    pub fn with(mut self, kind: &str, factory: Arc<dyn BackendFactory>) -> Self {
+        self.0.insert(kind.to_owned(), factory);
+        self
+    }
+
+    /// Opens the storage.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn storage(
+        &self,
+        config: &StorageConfig,
+        around: &Surroundings,
+    ) -> Result<OpenStorage, OpenError> {
+        match config {
+            StorageConfig::Kubernetes(storage) => super::kubernetes::storage(storage, around).await,
+            // One process alone can reach it: there is nobody to elect.
+            StorageConfig::Inmem => Ok(OpenStorage { backend: Arc::new(InmemBackend::new()), lock: None }),
+            StorageConfig::Other { kind, settings } => {
+                self.factory("storage", kind)?.open(settings, around).await
+            }
+        }
+    }
+
+    /// Opens a lock of its own.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn lock(
+        &self,
+        config: &HaStorageConfig,
+        around: &Surroundings,
+    ) -> Result<Arc<dyn HaBackend>, OpenError> {
+        match config {
+            HaStorageConfig::Kubernetes(lock) => super::kubernetes::lock(lock, around).await,
+            HaStorageConfig::Other { kind, settings } => {
+                let opened = self.factory("ha_storage", kind)?.open(settings, around).await?;
+                opened.lock.ok_or_else(|| OpenError::NoLock(kind.clone()))
+            }
+        }
+    }
+
+    fn factory(&self, what: &'static str, kind: &str) -> Result<&Arc<dyn BackendFactory>, OpenError> {
+        self.0.get(kind).ok_or_else(|| {
+            let own = self.0.keys().map(String::as_str);
+            let known: Vec<&str> = ["kubernetes", "inmem"].into_iter().chain(own).collect();
+            OpenError::Unknown { what, kind: kind.to_owned(), known: known.join(", ") }
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! Binding and serving: the sockets of clients, peers and probes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::advertise::Bound;
+use super::error::NodeError;
+use crate::base::clock::Clock;
+use crate::base::random::Random;
+use crate::base::task::{self, Shutdown};
+use crate::config::{ListenerConfig, ListenerTls, PodEnvironment, ServerConfig, TlsVersion};
+use crate::vault::http::cluster::ClusterTls;
+use crate::vault::http::listen::{Drain, ListenLimits, Listener, ListenerTlsSource};
+use crate::vault::http::serve::{self, Api, RequestLimits};
+use crate::vault::http::tls::{CertificateSource, ListenerCertificate, TlsSettings};
+
+/// The bound sockets of one listener.
+pub(super) struct Sockets {
+    config: ListenerConfig,
+    api: TcpListener,
+    /// `None` if clustering is disabled.
+    cluster: Option<TcpListener>,
+    /// Where they are bound.
+    pub(super) bound: Bound,
+}
+
+/// Binds everything that `config` lists.
+pub(super) async fn bind(config: &ServerConfig) -> Result<Vec<Sockets>, NodeError> {
+    let mut all = Vec::new();
+    for listener in &config.listeners {
+        let api = socket(listener.address).await?;
+        let api_address = local(&api, listener.address)?;
+        let (cluster, cluster_address) = if config.disable_clustering {
+            (None, listener.cluster_address)
+        } else {
+            let socket = socket(listener.cluster_address).await?;
+            let address = local(&socket, listener.cluster_address)?;
+            (Some(socket), address)
+        };
+        let tls = listener.tls != ListenerTls::Disabled;
+        all.push(Sockets {
+            config: listener.clone(),
+            api,
+            cluster,
+            bound: Bound { api: api_address, cluster: cluster_address, tls },
+        });
+    }
+    Ok(all)
+}
+
+/// Binds one socket.
+pub(super) async fn socket(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|error| NodeError::Bind { address, reason: error.to_string() })
+}
+
+/// Where a socket is really bound: port 0 becomes a real one.
+pub(super) fn local(socket: &TcpListener, address: SocketAddr) -> Result<SocketAddr, NodeError> {
+    socket.local_addr().map_err(|error| NodeError::Bind { address, reason: error.to_string() })
+}
+
+/// What serving needs besides sockets.
+pub(super) struct Surroundings<'a> {
+    pub(super) config: &'a ServerConfig,
+    pub(super) api: &'a Arc<Api>,
+    pub(super) cluster_tls: &'a Arc<ClusterTls>,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) random: &'a Arc<dyn Random>,
+    /// Connections of clients.
+    pub(super) drain: &'a Drain,
+    /// Connections of peers: they end with the process.
+    pub(super) peers: &'a Drain,
+    pub(super) shutdown: &'a Shutdown,
+}
+
+/// Reads or mints certificates and starts to serve.
+pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> Result<(), NodeError> {
+    for one in sockets {
+        let config = &one.config;
+        let tls = match source(config, &one.bound, &around.config.pod) {
+            None => ListenerTlsSource::Plain,
+            Some(source) => {
+                let settings = TlsSettings {
+                    source,
+                    only_tls13: config.tls_min_version == TlsVersion::Tls13,
+                    client_ca: config.tls_client_ca_file.clone(),
+                    require_client_cert: config.tls_require_client_cert,
+                };
+                let certificate =
+                    ListenerCertificate::prepare(settings, around.clock.unix(), &**around.random).await?;
+                let server = Arc::clone(&certificate.config);
+                let fresh = certificate.keep_fresh(
+                    Arc::clone(around.clock),
+                    Arc::clone(around.random),
+                    around.shutdown.clone(),
+                );
+                task::spawn("listener certificate", fresh);
+                ListenerTlsSource::Fixed(server)
+            }
+        };
+        let limits = RequestLimits {
+            body_bytes: usize::try_from(config.max_request_size_bytes).unwrap_or(usize::MAX),
+            read: config.http_read_timeout,
+            duration: config.max_request_duration,
+            staleness_ms: u64::try_from(around.config.ha.max_staleness.as_millis()).unwrap_or(u64::MAX),
+        };
+        let listener = Listener {
+            socket: one.api,
+            tls,
+            limits: ListenLimits {
+                headers: config.http_read_header_timeout,
+                idle: config.http_idle_timeout,
+                ..ListenLimits::default()
+            },
+            drain: around.drain.clone(),
+        };
+        let routes = serve::client_routes(Arc::clone(around.api), limits);
+        task::spawn("listener", listener.run(move |request| serve::answer(routes.clone(), request)));
+        if let Some(socket) = one.cluster {
+            let routes = serve::peer_routes(Arc::clone(around.api));
+            let listener = Listener {
+                socket,
+                tls: ListenerTlsSource::Cluster(Arc::clone(around.cluster_tls)),
+                // Peers keep connections ready for the moment when they need them.
+                limits: ListenLimits {
+                    idle: std::time::Duration::from_secs(3600),
+                    ..ListenLimits::default()
+                },
+                drain: around.peers.clone(),
+            };
+            task::spawn(
+                "cluster listener",
+                listener.run(move |request| serve::answer(routes.clone(), request)),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn source(config: &ListenerConfig, bound: &Bound, pod: &PodEnvironment) -> Option<CertificateSource> {
+    match &config.tls {
+        ListenerTls::Disabled => None,
+        ListenerTls::Files { cert_file, key_file } => {
+            Some(CertificateSource::Files { cert: cert_file.clone(), key: key_file.clone() })
+        }
+        ListenerTls::Issuer { dir, dns_names } => {
+            let mut names = vec!["localhost".to_owned()];
+            names.extend(pod.name.iter().cloned());
+            names.extend(dns_names.iter().cloned());
+            let mut addresses: Vec<IpAddr> =
+                vec![[127, 0, 0, 1].into(), IpAddr::from(std::net::Ipv6Addr::LOCALHOST)];
+            addresses.extend(pod.ip.as_deref().and_then(|ip| ip.parse::<IpAddr>().ok()));
+            if !bound.api.ip().is_unspecified() {
+                addresses.push(bound.api.ip());
+            }
+            names.dedup();
+            addresses.sort_unstable();
+            addresses.dedup();
+            Some(CertificateSource::Issuer { dir: dir.clone(), dns_names: names, ip_addresses: addresses })
+        }
+    }
+}

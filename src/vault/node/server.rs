@@ -1,0 +1,306 @@
+//! [`Server`]: one running server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::advertise::{self, Advertised, Known};
+use super::backends::{BackendTable, OpenStorage, Surroundings};
+use super::banner::Banner;
+use super::candidate::CoreCandidate;
+use super::error::NodeError;
+use super::listeners::{self, Sockets};
+use super::measure::NodeCollector;
+use super::{development, identity, tasks};
+use crate::api::VERSION;
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::random::{Random, SystemRandom};
+use crate::base::task::{self, Shutdown};
+use crate::config::{Environment, SealConfig, ServerConfig};
+use crate::telemetry::{self, Metrics, Probe};
+use crate::vault::core::{Core, CoreParts, EngineTable};
+use crate::vault::ha::{Ha, HaSettings, Role};
+use crate::vault::http::cluster::ClusterTls;
+use crate::vault::http::lifecycle::Lifecycle;
+use crate::vault::http::listen::Drain;
+use crate::vault::http::peer::Peers;
+use crate::vault::http::pool::Pool;
+use crate::vault::http::serve::Api;
+use crate::vault::physical::{HaBackend, LockName};
+use crate::vault::seal::{Seal, ShamirSeal, StaticKey, StaticSeal};
+use crate::vault::{secrets, system};
+
+/// One running server. Dropping it does not stop it: see [`super::end`].
+pub struct Server {
+    /// Sealed or unsealed.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Where clients connect, in the order of the configuration.
+    pub api_addresses: Vec<SocketAddr>,
+    /// Where probes and metrics are read.
+    pub probe_address: Option<SocketAddr>,
+    /// What to say at the start.
+    pub banner: Banner,
+    /// More to say at the start, in development mode.
+    pub development: Option<String>,
+    pub(super) drain: Drain,
+    pub(super) peers: Drain,
+    pub(super) shutdown: Shutdown,
+    pub(super) ending: Shutdown,
+}
+
+/// Readiness: whether requests can be served here or sent on.
+struct Readiness {
+    lifecycle: Arc<Lifecycle>,
+    ending: Shutdown,
+}
+
+impl Probe for Readiness {
+    fn ready(&self) -> Result<(), String> {
+        if self.ending.is_triggered() {
+            return Err("this server is about to end".to_owned());
+        }
+        let status = self.lifecycle.ha.status();
+        let status = status.borrow();
+        match &status.role {
+            Role::Active { .. } => Ok(()),
+            Role::Standby | Role::Preparing | Role::HandingOver if status.leader.is_some() => Ok(()),
+            Role::Standby | Role::Preparing | Role::HandingOver => Err("no node is active".to_owned()),
+            Role::Sealed => Err("the vault is sealed".to_owned()),
+            Role::Uninitialised => Err("the vault is not initialised".to_owned()),
+            Role::Unknown => Err(format!("the storage was not reached yet: {}", status.reason)),
+            Role::RolledBack { reason } => Err(format!("the storage went back in time: {reason}")),
+        }
+    }
+}
+
+/// The lock in use and the storage below it.
+struct Opened {
+    storage: OpenStorage,
+    lock: Option<Arc<dyn HaBackend>>,
+    ha_storage: Option<String>,
+}
+
+impl Server {
+    /// Starts a server: binds its sockets, opens its storage and serves. It need not be initialised, and the storage
+    /// may be away.
+    ///
+    /// # Errors
+    /// See [`NodeError`]; every text says what to change.
+    pub async fn start(
+        config: &ServerConfig,
+        environment: &Environment,
+        backends: &BackendTable,
+    ) -> Result<Self, NodeError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        let seal = seal(&config.seal, environment)?;
+        let opened = open(config, backends, &clock, &random).await?;
+        let sockets = listeners::bind(config).await?;
+        let advertised = addresses(config, &sockets, opened.lock.is_some()).await?;
+        if let Some(warning) = &advertised.warning {
+            warn!("{warning}");
+        }
+        let api_addresses: Vec<_> = sockets.iter().map(|one| one.bound.api).collect();
+        let banner = banner(config, &opened, &advertised, &sockets, seal.kind());
+
+        let core = Core::new(CoreParts {
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            engines: engines(),
+            auth_methods: EngineTable::new(),
+            kernel_engines: system::kernel_engines(),
+            seal,
+            cluster_name: config.cluster_name.clone().unwrap_or_default(),
+            version: VERSION.to_owned(),
+            audit: Arc::default(),
+        });
+        let settings = settings(config, &advertised, opened.lock.is_none(), &*random).await;
+        let shutdown = Shutdown::default();
+        let cluster_tls = Arc::new(ClusterTls::default());
+        let pool = Arc::new(Pool::new(Arc::clone(&cluster_tls)));
+        let peers = Arc::new(Peers::new(Arc::clone(&pool), settings.identity.clone()));
+        let lock_name = opened.lock.as_ref().map_or_else(no_lock, |lock| lock.name());
+        let ha = Ha::start(
+            settings,
+            Arc::clone(&opened.storage.backend),
+            opened.lock,
+            peers,
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            Arc::new(CoreCandidate(Arc::clone(&core))),
+            shutdown.clone(),
+        );
+        let lifecycle = Arc::new(Lifecycle {
+            core,
+            ha,
+            backend: opened.storage.backend,
+            lock: lock_name,
+            cluster_tls: Arc::clone(&cluster_tls),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        });
+        let metrics = Arc::new(Metrics::new("server", env!("CARGO_PKG_VERSION")));
+        metrics.register_collector(Box::new(NodeCollector(Arc::clone(&lifecycle))));
+        let api = Api::new(Arc::clone(&lifecycle), pool, config.disable_clustering, &metrics);
+        let mut server = Self {
+            lifecycle,
+            api_addresses,
+            probe_address: None,
+            banner,
+            development: None,
+            drain: Drain::default(),
+            peers: Drain::default(),
+            shutdown,
+            ending: Shutdown::default(),
+        };
+        listeners::serve(
+            sockets,
+            &listeners::Surroundings {
+                config,
+                api: &api,
+                cluster_tls: &cluster_tls,
+                clock: &clock,
+                random: &random,
+                drain: &server.drain,
+                peers: &server.peers,
+                shutdown: &server.shutdown,
+            },
+        )
+        .await?;
+        server.serve_probes(config, metrics).await?;
+        server.start_tasks(config).await?;
+        Ok(server)
+    }
+
+    async fn serve_probes(&mut self, config: &ServerConfig, metrics: Arc<Metrics>) -> Result<(), NodeError> {
+        let Some(address) = config.telemetry.probe_address else { return Ok(()) };
+        let socket = listeners::socket(address).await?;
+        let bound = listeners::local(&socket, address)?;
+        self.probe_address = Some(bound);
+        self.banner.probes = Some(bound);
+        let probe =
+            Arc::new(Readiness { lifecycle: Arc::clone(&self.lifecycle), ending: self.ending.clone() });
+        task::spawn("probes", telemetry::serve(socket, metrics, probe, self.shutdown.clone()));
+        Ok(())
+    }
+
+    async fn start_tasks(&mut self, config: &ServerConfig) -> Result<(), NodeError> {
+        if let Some(dev) = &config.dev {
+            let answer =
+                development::make_vault(&self.lifecycle, dev).await.map_err(NodeError::Development)?;
+            self.development = Some(development::message(&answer, &self.banner.api_address));
+        }
+        let run = |lifecycle: &Arc<Lifecycle>, shutdown: &Shutdown| (Arc::clone(lifecycle), shutdown.clone());
+        let (lifecycle, shutdown) = run(&self.lifecycle, &self.shutdown);
+        task::spawn("find the vault", tasks::find_vault(lifecycle, shutdown));
+        let (lifecycle, shutdown) = run(&self.lifecycle, &self.shutdown);
+        task::spawn("expiry", tasks::expire(lifecycle, shutdown));
+        let (lifecycle, shutdown) = run(&self.lifecycle, &self.shutdown);
+        task::spawn("node certificate", tasks::renew_node_certificate(lifecycle, shutdown));
+        Ok(())
+    }
+}
+
+fn engines() -> EngineTable {
+    ["kv", "cubbyhole"].into_iter().filter_map(|kind| Some((kind, secrets::factory(kind)?))).collect()
+}
+
+fn seal(config: &SealConfig, environment: &Environment) -> Result<Arc<dyn Seal>, NodeError> {
+    match config {
+        SealConfig::Shamir => Ok(Arc::new(ShamirSeal)),
+        SealConfig::Static(keys) => {
+            let load = |key: &crate::config::StaticKey| {
+                let material = key.load(environment).map_err(NodeError::SealKey)?;
+                StaticKey::new(&key.id, &material).map_err(NodeError::Seal)
+            };
+            let current = load(&keys.current)?;
+            let previous = keys.previous.as_ref().map(load).transpose()?;
+            Ok(Arc::new(StaticSeal::new(current, previous)?))
+        }
+    }
+}
+
+async fn open(
+    config: &ServerConfig,
+    backends: &BackendTable,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<Opened, NodeError> {
+    let around = Surroundings { clock: Arc::clone(clock), random: Arc::clone(random) };
+    let storage = backends.storage(&config.storage, &around).await?;
+    let (lock, ha_storage) = match &config.ha_storage {
+        Some(lock) => (Some(backends.lock(lock, &around).await?), Some(lock.kind().to_owned())),
+        None => (storage.lock.clone(), None),
+    };
+    Ok(Opened { storage, lock, ha_storage })
+}
+
+async fn addresses(config: &ServerConfig, sockets: &[Sockets], is_ha: bool) -> Result<Advertised, NodeError> {
+    let file = async |path: &str| tokio::fs::read_to_string(path).await.unwrap_or_default();
+    let host =
+        advertise::host_addresses(&file("/proc/net/fib_trie").await, &file("/proc/net/if_inet6").await);
+    Ok(advertise::advertise(&Known {
+        environment: config.addresses.api_addr(),
+        configured: config.api_addr.as_deref(),
+        cluster_environment: config.addresses.vault_cluster_addr.as_deref(),
+        cluster_configured: config.cluster_addr.as_deref(),
+        pod_ip: config.pod.ip.as_deref(),
+        listeners: sockets.iter().map(|one| one.bound).collect(),
+        host,
+        is_ha,
+    })?)
+}
+
+async fn settings(
+    config: &ServerConfig,
+    advertised: &Advertised,
+    lock_disabled: bool,
+    random: &dyn Random,
+) -> HaSettings {
+    let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.unwrap_or_default();
+    let identity = identity::identity(&config.pod, &host, random);
+    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    HaSettings {
+        lease_seconds: u32::try_from(config.ha.lease_duration.as_secs()).unwrap_or(u32::MAX),
+        read_lease_ms: millis(config.ha.read_lease),
+        max_staleness_ms: millis(config.ha.max_staleness),
+        lock_disabled,
+        adopt: config.ha.adopt.clone(),
+        version: VERSION.to_owned(),
+        ..HaSettings::new(&identity, &advertised.api, &advertised.cluster)
+    }
+}
+
+/// What the head of a vault records that no other node can use.
+fn no_lock() -> LockName {
+    LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() }
+}
+
+fn banner(
+    config: &ServerConfig,
+    opened: &Opened,
+    advertised: &Advertised,
+    sockets: &[Sockets],
+    seal: &'static str,
+) -> Banner {
+    let has_cluster = !config.disable_clustering;
+    let listeners = sockets
+        .iter()
+        .map(|one| (one.bound.api, has_cluster.then_some(one.bound.cluster), one.bound.tls))
+        .collect();
+    Banner {
+        api_address: advertised.api.clone(),
+        cluster_address: has_cluster.then(|| advertised.cluster.clone()),
+        storage: config.storage.kind().to_owned(),
+        ha_storage: opened.ha_storage.clone(),
+        is_ha: opened.lock.is_some(),
+        listeners,
+        probes: None,
+        seal,
+        log_level: config.log.level.name(),
+    }
+}
