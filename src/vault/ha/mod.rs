@@ -12,6 +12,7 @@ pub mod committer;
 pub mod election;
 pub mod peer;
 pub mod readlease;
+pub mod standby;
 pub mod term;
 
 pub use candidate::Candidate;

@@ -160,7 +160,12 @@ impl Election {
         }
         let is_held = self.holds_lock();
         let Phase::Active(reign) = &mut self.phase else { return };
-        if !is_held && !reign.has_given_up && self.lock.is_known() && self.swap.is_none() && cx.now >= reign.next_renewal {
+        if !is_held
+            && !reign.has_given_up
+            && self.lock.is_known()
+            && self.swap.is_none()
+            && cx.now >= reign.next_renewal
+        {
             // Deleted or emptied by somebody: it is written again, without a loss of office.
             reign.is_published = false;
         }
@@ -168,7 +173,11 @@ impl Election {
             self.write_active(cx, out);
             return;
         }
-        if cx.now >= reign.next_renewal && reign.probing.is_none() && reign.asking.is_none() && self.swap.is_none() {
+        if cx.now >= reign.next_renewal
+            && reign.probing.is_none()
+            && reign.asking.is_none()
+            && self.swap.is_none()
+        {
             reign.next_renewal = cx.now.plus(self.settings.lease / 3);
             self.counter_probe(out);
         }
@@ -278,7 +287,13 @@ impl Election {
 
     /// An active that cannot serve gives the lock up only to a peer that reaches the storage: an outage of the storage
     /// must not send the lock round.
-    pub(super) fn storage_reached(&mut self, number: u64, by: Option<String>, cx: &Context<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn storage_reached(
+        &mut self,
+        number: u64,
+        by: Option<String>,
+        cx: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) {
         let Phase::Active(reign) = &mut self.phase else { return };
         if reign.asking != Some(number) {
             return;

@@ -130,7 +130,13 @@ impl Election {
         }
     }
 
-    pub(super) fn claim_answered(&mut self, batch: BatchId, answer: Commit, cx: &Context<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn claim_answered(
+        &mut self,
+        batch: BatchId,
+        answer: Commit,
+        cx: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) {
         let (Phase::Claiming(plan) | Phase::Looking { plan, .. }) = &self.phase else { return };
         let Some(next) = plan.next.clone().filter(|next| next.batch_id == batch) else { return };
         let mut plan = plan.clone();
@@ -140,7 +146,9 @@ impl Election {
                 plan.resend_at = Some(cx.now.plus(RESEND));
                 self.phase = Phase::Claiming(plan);
             }
-            Commit::Fenced { current: Some(current) } if current == next => self.claimed(next, &plan, cx, out),
+            Commit::Fenced { current: Some(current) } if current == next => {
+                self.claimed(next, &plan, cx, out)
+            }
             Commit::Fenced { current: Some(current) } => {
                 let is_same_epoch = current.cluster == next.cluster && current.epoch == plan.expected.epoch;
                 let is_later = current.seq > plan.expected.seq || current == plan.expected;
@@ -150,7 +158,11 @@ impl Election {
                         plan.next = None;
                     }
                     let again = Plan { expected: current, attempts: plan.attempts + 1, ..plan };
-                    if self.settings.lock.is_some() { self.look_again(again, out) } else { self.send_claim(again, cx, out) }
+                    if self.settings.lock.is_some() {
+                        self.look_again(again, out)
+                    } else {
+                        self.send_claim(again, cx, out)
+                    }
                     return;
                 }
                 self.fail_claim(&plan, cx);

@@ -76,7 +76,13 @@ impl Election {
         }
     }
 
-    pub(super) fn begin_handover(&mut self, cause: Cause, to: Option<String>, cx: &Context<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn begin_handover(
+        &mut self,
+        cause: Cause,
+        to: Option<String>,
+        cx: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) {
         let number = self.number();
         let is_alone = self.settings.lock.is_none();
         let Phase::Active(reign) = &mut self.phase else { return };
@@ -110,23 +116,32 @@ impl Election {
         let Some(handover) = self.handover().filter(|h| h.stage == Stage::Finding { number }) else { return };
         let to = handover.to.clone();
         nodes.retain(|node| {
-            let leaves = leaving.as_deref().is_some_and(|l| l == node.identity || l == pod_of(&node.identity));
+            let leaves =
+                leaving.as_deref().is_some_and(|l| l == node.identity || l == pod_of(&node.identity));
             let is_wanted = to.as_deref().is_none_or(|to| to == pod_of(&node.identity));
             node.is_able && node.identity != me && node.format >= format && !leaves && is_wanted
         });
         // The most caught-up first.
-        nodes.sort_by_key(|node| std::cmp::Reverse(node.head.as_ref().map_or((0, 0), |head| head.position())));
+        nodes
+            .sort_by_key(|node| std::cmp::Reverse(node.head.as_ref().map_or((0, 0), |head| head.position())));
         let mut identities = nodes.into_iter().map(|node| node.identity);
         match identities.next() {
             Some(identity) => {
-                handover.stage = Stage::Preparing { identity: identity.clone(), others: identities.collect() };
+                handover.stage =
+                    Stage::Preparing { identity: identity.clone(), others: identities.collect() };
                 out.push(Effect::Prepare { identity });
             }
             None => self.without_successor(cx, out),
         }
     }
 
-    pub(super) fn prepared(&mut self, identity: &str, is_ready: bool, cx: &Context<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn prepared(
+        &mut self,
+        identity: &str,
+        is_ready: bool,
+        cx: &Context<'_>,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(handover) = self.handover() else { return };
         let Stage::Preparing { identity: asked, others } = &mut handover.stage else { return };
         if asked != identity {
@@ -283,7 +298,8 @@ impl Election {
         let Some(handover) = &reign.handover else { return };
         self.after_handover(handover.cause, cx);
         let has_moved = self.epoch().is_some_and(|epoch| epoch > reign.epoch());
-        let result = if has_moved { Ok(()) } else { Err("the leadership ended before the handover did".to_owned()) };
+        let result =
+            if has_moved { Ok(()) } else { Err("the leadership ended before the handover did".to_owned()) };
         out.push(Effect::HandoverEnded(result));
     }
 }

@@ -75,10 +75,13 @@ impl LockView {
     /// Notes its content. Expiry is timed from when *this node* saw the record live, never from what it says; and an
     /// absence of the lock service proves nothing about the holder, so its end starts the time anew.
     pub(super) fn saw(&mut self, content: Option<Versioned>, lease: Duration, now: Moment) {
-        let life = |content: &Option<Versioned>| content.as_ref().map(|c| (c.record.holder.clone(), c.record.renewals));
+        let life = |content: &Option<Versioned>| {
+            content.as_ref().map(|c| (c.record.holder.clone(), c.record.renewals))
+        };
         let was_away = self.away_since.take().is_some_and(|since| now.since(since) > lease / 3);
         let is_released = |content: &Option<Versioned>| content.as_ref().map(|c| c.record.released_epoch);
-        let has_changed = life(&content) != life(&self.content) || is_released(&content) != is_released(&self.content);
+        let has_changed =
+            life(&content) != life(&self.content) || is_released(&content) != is_released(&self.content);
         if self.observed.is_none() || was_away || has_changed {
             self.observed = Some(now);
         }
@@ -124,7 +127,9 @@ impl LockView {
             holder: me.to_owned(),
             duration_seconds: u32::try_from(lease.as_secs()).unwrap_or(MOST_LEASE_SECONDS).max(1),
             renewals: before.map_or(0, |record| record.renewals).wrapping_add(1),
-            transitions: before.map_or(0, |record| record.transitions).wrapping_add(u32::from(changes_holder)),
+            transitions: before
+                .map_or(0, |record| record.transitions)
+                .wrapping_add(u32::from(changes_holder)),
             active,
             leaving: before.and_then(|record| record.leaving.clone()),
             // A wish was addressed to the node that held the lock then.
@@ -134,7 +139,12 @@ impl LockView {
     }
 
     /// The record that releases the lock. `epoch`: what the release is to be believed for.
-    pub(super) fn released(&self, epoch: Option<u64>, successor: Option<&str>, renounced: Option<u64>) -> LockRecord {
+    pub(super) fn released(
+        &self,
+        epoch: Option<u64>,
+        successor: Option<&str>,
+        renounced: Option<u64>,
+    ) -> LockRecord {
         let before = self.record().cloned().unwrap_or_default();
         LockRecord {
             holder: String::new(),

@@ -41,7 +41,11 @@ impl fmt::Display for RollbackSign {
                 was.0, was.1, is.0, is.1
             ),
             Self::OtherCommit { at } => {
-                write!(f, "another commit stands at epoch {} number {} than was seen there before", at.0, at.1)
+                write!(
+                    f,
+                    "another commit stands at epoch {} number {} than was seen there before",
+                    at.0, at.1
+                )
             }
         }
     }
