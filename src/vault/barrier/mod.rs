@@ -8,6 +8,8 @@ mod transaction;
 mod view;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use error::BarrierError;

@@ -15,6 +15,11 @@ pub mod policy;
 pub mod status;
 pub mod token;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 mod cache;
 mod open;
 mod pipeline;

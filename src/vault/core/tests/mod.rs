@@ -1,0 +1,5 @@
+//! The kernel as a whole, over a store in memory.
+
+mod lifecycle;
+mod requests;
+mod tokens;
