@@ -35,6 +35,9 @@ pub struct InitRequest {
     pub recovery_pgp_keys: Option<Vec<String>>,
     /// Accepted and ignored, as Vault does.
     pub stored_shares: u32,
+    /// A secret of the caller, at least 32 characters: with the same nonce a repeated init gets the same answer.
+    #[serde(with = "secret_text::option", skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<SecretString>,
 }
 
 /// The answer of PUT `sys/init`: the only time that these are shown.
