@@ -52,6 +52,8 @@ pub(super) struct Connection {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Run a server
+    Server(ServerArgs),
     /// Show how the server is sealed and who leads (exit code 0 unsealed, 2 sealed, 1 error)
     Status,
     /// Log in with a token, read from the standard input if it is not given, and store it
@@ -80,6 +82,22 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: OperatorCommand,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Configuration file, or a folder of *.hcl and *.json files; may be given several times
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub(super) config: Vec<PathBuf>,
+    /// Development mode: in memory, initialised and unsealed, without TLS
+    #[arg(long, conflicts_with = "config")]
+    pub(super) dev: bool,
+    /// Root token of development mode [env: VAULT_DEV_ROOT_TOKEN_ID]
+    #[arg(long, value_name = "TOKEN", requires = "dev")]
+    pub(super) dev_root_token_id: Option<String>,
+    /// Address of development mode [env: VAULT_DEV_LISTEN_ADDRESS, default: 127.0.0.1:8200]
+    #[arg(long, value_name = "ADDRESS", requires = "dev")]
+    pub(super) dev_listen_address: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ mod login;
 mod probe;
 mod read;
 mod seal;
+mod server;
 mod status;
 mod step_down;
 mod unseal;
@@ -43,6 +44,9 @@ pub fn main() -> std::process::ExitCode {
         Err(error) => return output::usage(&error),
     };
     let environment = Environment::process();
+    if let Command::Server(args) = &cli.command {
+        return output::finish(server::run(args, &environment));
+    }
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(client_command(cli, &environment)),
         Err(error) => Err(Failure::local(format!("the runtime cannot start: {error}"))),
@@ -60,6 +64,7 @@ async fn client_command(cli: Cli, environment: &Environment) -> Result<Report, F
         Command::Write(args) => write::run(&session, args).await,
         Command::List(args) => list::run(&session, args).await,
         Command::Delete(args) => delete::run(&session, args).await,
+        Command::Server(_) => Err(Failure::local("a server is no client: it starts before a session is made")),
         Command::Crd(args) => crd::run(&args),
         Command::Probe(args) => probe::run(&args).await,
         Command::Kv { command } => kv::run(&session, command).await,
