@@ -66,7 +66,7 @@ pub struct Resources {
 fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
-        "maxProperties": 8,
+        "maxProperties": 4,
         "additionalProperties": {
             "x-kubernetes-int-or-string": true,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
