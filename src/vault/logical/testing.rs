@@ -125,3 +125,45 @@ pub(crate) fn request(operation: Operation, path: &str, data: Value) -> Request 
         wrap_ttl_seconds: None,
     }
 }
+
+/// The texts of all `#[error("…")]` in the source of an error type, with `{…}` where a value is filled in.
+pub(crate) fn error_texts(source: &str) -> Vec<String> {
+    source.split("#[error(").skip(1).filter_map(|rest| literal(rest.trim_start())).collect()
+}
+
+/// The string literal at the start of `source`.
+fn literal(source: &str) -> Option<String> {
+    let mut chars = source.strip_prefix('"')?.chars().peekable();
+    let mut text = String::new();
+    loop {
+        match chars.next()? {
+            '"' => return Some(text),
+            '\\' => match chars.next()? {
+                '\n' => while chars.next_if(|c| c.is_whitespace()).is_some() {},
+                other => text.push(other),
+            },
+            other => text.push(other),
+        }
+    }
+}
+
+/// Whether `text` can be what [`error_texts`] gave with its values filled in.
+pub(crate) fn is_instance(text: &str, pattern: &str) -> bool {
+    let mut fixed = pattern.split('{').enumerate().map(|(at, part)| match at {
+        0 => part,
+        _ => part.split_once('}').map_or(part, |(_, fixed)| fixed),
+    });
+    let Some(mut rest) = text.strip_prefix(fixed.next().unwrap_or_default()) else { return false };
+    for part in fixed {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    true
+}
+
+#[test]
+fn error_texts_are_found_and_recognised() {
+    let source = "#[error(\"plain\")] A, #[error(\n \"at \\\n   {0:?}: \\\"x\\\"\")] B, #[error(transparent)] C";
+    assert_eq!(error_texts(source), ["plain", "at {0:?}: \"x\""]);
+    assert!(is_instance("at \"k\": \"x\"", "at {0:?}: \"x\"") && !is_instance("on k: \"x\"", "at {0:?}: \"x\""));
+}
