@@ -163,7 +163,10 @@ pub(crate) fn is_instance(text: &str, pattern: &str) -> bool {
 
 #[test]
 fn error_texts_are_found_and_recognised() {
-    let source = "#[error(\"plain\")] A, #[error(\n \"at \\\n   {0:?}: \\\"x\\\"\")] B, #[error(transparent)] C";
+    let source =
+        "#[error(\"plain\")] A, #[error(\n \"at \\\n   {0:?}: \\\"x\\\"\")] B, #[error(transparent)] C";
     assert_eq!(error_texts(source), ["plain", "at {0:?}: \"x\""]);
-    assert!(is_instance("at \"k\": \"x\"", "at {0:?}: \"x\"") && !is_instance("on k: \"x\"", "at {0:?}: \"x\""));
+    assert!(
+        is_instance("at \"k\": \"x\"", "at {0:?}: \"x\"") && !is_instance("on k: \"x\"", "at {0:?}: \"x\"")
+    );
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Kv2;
-use crate::vault::logical::testing::{ManualSystem, MemoryView, request};
+use crate::vault::logical::testing::{ManualSystem, MemoryView, error_texts, is_instance, request};
 use crate::vault::logical::{Engine, LogicalError, Operation, Response, SystemView};
 
 #[derive(Default)]
@@ -375,125 +375,141 @@ async fn keys_and_metadata_tell_create_from_update() {
     }
 }
 
-/// Each error that the engine can produce, with input that produces it.
-#[tokio::test]
-async fn bad_input_is_refused_with_its_text() {
-    let mount = Mount::default();
-    mount.write("a", json!({"v": 1})).await;
-    let before = mount.storage.keys();
-    let custom = |key: String, value: Value| {
-        let mut map = Map::new();
-        map.insert(key, value);
-        json!({ "custom_metadata": map })
-    };
-    let many: Map<_, _> = (0..65).map(|n| (format!("k{n}"), json!("v"))).collect();
-    let field = |name: &str, expected: &str| {
-        format!("Field validation failed: error converting input for field \"{name}\": expected {expected}")
-    };
-    let prefix = "custom_metadata validation failed: ";
-    let (long_key, long_value) = ("k".repeat(129), "v".repeat(513));
-    for (operation, path, data, text) in [
+type Case = (Operation, &'static str, Value, String);
+
+/// What a field of the wrong type gives.
+fn wrong_field(name: &str, expected: &str) -> String {
+    format!("Field validation failed: error converting input for field \"{name}\": expected {expected}")
+}
+
+fn data_cases() -> Vec<Case> {
+    vec![
         (Operation::Update, "data/a", json!({}), "no data provided".to_owned()),
         (Operation::Update, "data/a", json!({"data": null}), "no data provided".to_owned()),
         (Operation::Patch, "data/a", json!({"options": {}}), "no data provided".to_owned()),
-        (Operation::Update, "data/a", json!({"data": "x"}), field("data", "an object")),
-        (Operation::Update, "data/a", json!({"data": {}, "options": 1}), field("options", "an object")),
-        (Operation::Read, "data/a", json!({"version": "x"}), field("version", "an integer")),
+        (Operation::Update, "data/a", json!({"data": "x"}), wrong_field("data", "an object")),
+        (Operation::Update, "data/a", json!({"data": {}, "options": 1}), wrong_field("options", "an object")),
+        (
+            Operation::Update,
+            "data/a",
+            json!({"data": {}, "options": {"cas": {}}}),
+            "error parsing check-and-set parameter".to_owned(),
+        ),
+        (
+            Operation::Update,
+            "data/a",
+            json!({"data": {}, "options": {"cas": 7}}),
+            "check-and-set parameter did not match the current version".to_owned(),
+        ),
+        (
+            Operation::Update,
+            "data/strict",
+            json!({"data": {}}),
+            "check-and-set parameter required for this call".to_owned(),
+        ),
+        (Operation::Read, "data/a", json!({"version": "x"}), wrong_field("version", "an integer")),
         (
             Operation::Read,
             "subkeys/a",
             json!({"depth": "-1"}),
-            field("depth", "a number that is not negative"),
+            wrong_field("depth", "a number that is not negative"),
         ),
         (Operation::Update, "delete/a", json!({}), "No version number provided".to_owned()),
         (Operation::Update, "undelete/a", json!({"versions": []}), "No version number provided".to_owned()),
         (Operation::Update, "destroy/a", json!({"versions": ""}), "No version number provided".to_owned()),
-        (Operation::Update, "destroy/a", json!({"versions": "x"}), field("versions", "a list of integers")),
-        (Operation::Update, "metadata/", json!({"max_versions": 1}), "missing path".to_owned()),
-        (Operation::Patch, "metadata/", json!({"max_versions": 1}), "missing path".to_owned()),
         (
             Operation::Update,
-            "metadata/a",
-            json!({"max_versions": -1}),
-            format!("max_versions must be between 0 and {}", u32::MAX),
+            "destroy/a",
+            json!({"versions": "x"}),
+            wrong_field("versions", "a list of integers"),
         ),
+    ]
+}
+
+fn settings_cases() -> Vec<Case> {
+    let max_versions = format!("max_versions must be between 0 and {}", u32::MAX);
+    vec![
+        (Operation::Update, "metadata/", json!({"max_versions": 1}), "missing path".to_owned()),
+        (Operation::Patch, "metadata/", json!({"max_versions": 1}), "missing path".to_owned()),
+        (Operation::Update, "metadata/a", json!({"max_versions": -1}), max_versions.clone()),
+        (Operation::Update, "config", json!({"max_versions": 4_294_967_296_u64}), max_versions),
         (
             Operation::Update,
             "config",
-            json!({"max_versions": 4_294_967_296u64}),
-            format!("max_versions must be between 0 and {}", u32::MAX),
+            json!({"cas_required": "perhaps"}),
+            wrong_field("cas_required", "a boolean"),
         ),
-        (Operation::Update, "config", json!({"cas_required": "perhaps"}), field("cas_required", "a boolean")),
         (
             Operation::Update,
             "config",
             json!({"delete_version_after": "soon"}),
-            field("delete_version_after", "a duration"),
+            wrong_field("delete_version_after", "a duration"),
         ),
         (
             Operation::Update,
             "metadata/a",
             json!({"delete_version_after": "-1s"}),
-            field("delete_version_after", "a duration that is not negative"),
+            wrong_field("delete_version_after", "a duration that is not negative"),
         ),
         (
             Operation::Update,
             "metadata/a",
             json!({"custom_metadata": "x"}),
-            field("custom_metadata", "an object"),
+            wrong_field("custom_metadata", "an object"),
         ),
-        (
-            Operation::Update,
-            "metadata/a",
-            json!({"custom_metadata": many}),
-            format!("{prefix}payload must contain at most 64 keys, provided 65"),
-        ),
-        (
-            Operation::Update,
-            "metadata/a",
-            custom(String::new(), json!("v")),
-            format!("{prefix}length of key \"\" is 0 but must be 0 < len(key) <= 128"),
-        ),
-        (
-            Operation::Update,
-            "metadata/a",
-            custom(long_key.clone(), json!("v")),
-            format!("{prefix}length of key \"{long_key}\" is 129 but must be 0 < len(key) <= 128"),
-        ),
-        (
-            Operation::Patch,
-            "metadata/a",
-            custom("k".into(), json!("")),
-            format!("{prefix}length of value for key \"k\" is 0 but must be 0 < len(value) <= 512"),
-        ),
-        (
-            Operation::Patch,
-            "metadata/a",
-            custom("k".into(), json!(long_value)),
-            format!("{prefix}length of value for key \"k\" is 513 but must be 0 < len(value) <= 512"),
-        ),
-        (
-            Operation::Update,
-            "metadata/a",
-            custom("k\n".into(), json!("v")),
-            format!("{prefix}key \"k\\n\" contains unprintable characters"),
-        ),
-        (
-            Operation::Update,
-            "metadata/a",
-            custom("k".into(), json!("\u{7}")),
-            format!("{prefix}value for key \"k\" contains unprintable characters"),
-        ),
-        (
-            Operation::Update,
-            "metadata/a",
-            custom("k".into(), json!([1])),
-            format!("{prefix}value for key \"k\" must be a string"),
-        ),
-        (Operation::List, "metadata/", json!({"limit": "x"}), field("limit", "an integer")),
-    ] {
-        assert_eq!(mount.refused(operation, path, data.clone()).await, text, "{operation:?} {path} {data}");
+        (Operation::List, "metadata/", json!({"limit": "x"}), wrong_field("limit", "an integer")),
+    ]
+}
+
+fn custom_metadata_cases() -> Vec<Case> {
+    let many: Map<_, _> = (0..65).map(|n| (format!("k{n}"), json!("v"))).collect();
+    let (long_key, long_value) = ("k".repeat(129), "v".repeat(513));
+    let length = |of: &str, length: usize, which: &str, most: usize| {
+        format!("length of {of} is {length} but must be 0 < len({which}) <= {most}")
+    };
+    let one =
+        |key: &str, value: Value| -> Map<String, Value> { [(key.to_owned(), value)].into_iter().collect() };
+    [
+        (many, "payload must contain at most 64 keys, provided 65".to_owned()),
+        (one("", json!("v")), length("key \"\"", 0, "key", 128)),
+        (one(&long_key, json!("v")), length(&format!("key \"{long_key}\""), 129, "key", 128)),
+        (one("k", json!("")), length("value for key \"k\"", 0, "value", 512)),
+        (one("k", json!(long_value)), length("value for key \"k\"", 513, "value", 512)),
+        (one("k\n", json!("v")), "key \"k\\n\" contains unprintable characters".to_owned()),
+        (one("k", json!("\u{7}")), "value for key \"k\" contains unprintable characters".to_owned()),
+        (one("k", json!([1])), "value for key \"k\" must be a string".to_owned()),
+    ]
+    .into_iter()
+    .flat_map(|(custom, text)| {
+        let text = format!("custom_metadata validation failed: {text}");
+        [Operation::Update, Operation::Patch]
+            .map(|operation| (operation, "metadata/a", json!({"custom_metadata": custom}), text.clone()))
+    })
+    .collect()
+}
+
+/// Each error that the engine can produce, with input that produces it.
+#[tokio::test]
+async fn bad_input_is_refused_with_its_text() {
+    let mount = Mount::default();
+    mount.write("a", json!({"v": 1})).await;
+    mount.nothing(Operation::Update, "metadata/strict", json!({"cas_required": true})).await;
+    let before = mount.storage.keys();
+    let cases = [data_cases(), settings_cases(), custom_metadata_cases()].concat();
+    for (operation, path, data, text) in &cases {
+        assert_eq!(mount.refused(*operation, path, data.clone()).await, *text, "{operation:?} {path} {data}");
     }
+    assert_eq!(mount.storage.keys(), before, "a refused request stores nothing");
+    let untried: Vec<_> = error_texts(include_str!("error.rs"))
+        .into_iter()
+        .filter(|pattern| !cases.iter().any(|(_, _, _, text)| is_instance(text, pattern)))
+        .collect();
+    assert!(untried.is_empty(), "no case produces {untried:#?}");
+}
+
+#[tokio::test]
+async fn wrong_operations_are_refused() {
+    let mount = Mount::default();
     for (operation, path) in [
         (Operation::Delete, "config"),
         (Operation::List, "config"),
@@ -506,7 +522,6 @@ async fn bad_input_is_refused_with_its_text() {
         let error = mount.call(operation, path, json!({})).await.unwrap_err();
         assert_eq!(error, LogicalError::UnsupportedOperation, "{operation:?} {path}");
     }
-    assert_eq!(mount.storage.keys(), before, "a refused request stores nothing");
 }
 
 #[tokio::test]

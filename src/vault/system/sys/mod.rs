@@ -32,6 +32,9 @@ pub(super) struct Call<'a> {
 /// What every endpoint gives.
 pub(super) type Answer = Result<Option<Response>, LogicalError>;
 
+/// Reads that need no token; what they show depends on the token nevertheless.
+const OPEN: &[&str] = &["internal/ui/mounts", "internal/ui/mounts/*"];
+
 /// Paths (`*` at the end: and all below) that need `sudo` besides the operation's capability.
 const SUDO: &[&str] = &["auth/*", "remount", "rotate", "rotate/keyring", "seal", "step-down"];
 
@@ -54,7 +57,7 @@ impl KernelEngine for SystemEngine {
     fn route(&self, operation: Operation, path: &str) -> RouteTraits {
         let path = path.trim_end_matches('/');
         RouteTraits {
-            unauthenticated: operation == Operation::Read && is_any_of(path, &["internal/ui/mounts"]),
+            unauthenticated: operation == Operation::Read && is_any_of(path, OPEN),
             needs_sudo: is_any_of(path, SUDO),
             repeatable: !operation.may_write() || is_any_of(path, REPEATABLE_WRITES),
             active_only: path == "step-down",

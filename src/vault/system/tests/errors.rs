@@ -15,7 +15,12 @@ fn mount_cases() -> Vec<Case> {
     vec![
         (Update, "sys/mounts/x", json!({}), "backend type must be specified as a string"),
         (Update, "sys/auth/x", json!({}), "backend type must be specified as a string"),
-        (Update, "sys/mounts/x", json!({"type": "plugin"}), "plugin_name must be provided for plugin backend"),
+        (
+            Update,
+            "sys/mounts/x",
+            json!({"type": "plugin"}),
+            "plugin_name must be provided for plugin backend",
+        ),
         (
             Update,
             "sys/mounts/x",
@@ -23,10 +28,20 @@ fn mount_cases() -> Vec<Case> {
             "plugin_version \"v9\" is not available: all engines are built in",
         ),
         (Update, "sys/mounts/x", json!({"type": "nonesuch"}), "plugin not found in the catalog: nonesuch"),
-        (Update, "sys/auth/userpass", json!({"type": "userpass"}), "plugin not found in the catalog: userpass"),
+        (
+            Update,
+            "sys/auth/userpass",
+            json!({"type": "userpass"}),
+            "plugin not found in the catalog: userpass",
+        ),
         (Update, "sys/mounts/secret", json!({"type": "kv"}), "path is already in use at secret/"),
         (Update, "sys/mounts/secret/inner", json!({"type": "kv"}), "path is already in use at secret/"),
-        (Update, "sys/mounts/x", json!({"type": "cubbyhole"}), "mount type of \"cubbyhole\" is not mountable"),
+        (
+            Update,
+            "sys/mounts/x",
+            json!({"type": "cubbyhole"}),
+            "mount type of \"cubbyhole\" is not mountable",
+        ),
         (
             Update,
             "sys/mounts/x",
@@ -63,6 +78,11 @@ fn mount_cases() -> Vec<Case> {
             json!({"token_type": "batch"}),
             "invalid value for 'token_type': \"batch\"",
         ),
+    ]
+}
+
+fn tune_and_remount_cases() -> Vec<Case> {
+    vec![
         (Read, "sys/mounts/none", json!({}), "No secret engine mount at none/"),
         (Read, "sys/auth/none", json!({}), "No auth engine at none/"),
         (Read, "sys/mounts/none/tune", json!({}), "cannot fetch sysview for path \"none/\""),
@@ -73,7 +93,12 @@ fn mount_cases() -> Vec<Case> {
             json!({"options": {"version": "2"}}),
             "cannot change the version of a kv mount from \"1\" to \"2\": make a new mount and copy the data",
         ),
-        (Update, "sys/remount", json!({"from": "old"}), "both 'from' and 'to' path must be specified as a string"),
+        (
+            Update,
+            "sys/remount",
+            json!({"from": "old"}),
+            "both 'from' and 'to' path must be specified as a string",
+        ),
         (
             Update,
             "sys/remount",
@@ -90,7 +115,12 @@ fn system_cases() -> Vec<Case> {
     vec![
         (Update, "sys/policies/acl", json!({"policy": "x"}), "missing policy name"),
         (Update, "sys/policies/acl/x", json!({}), "'policy' parameter not supplied or empty"),
-        (Update, "sys/policies/acl/root", json!({"policy": "path \"x\" {}"}), "cannot update \"root\" policy"),
+        (
+            Update,
+            "sys/policies/acl/root",
+            json!({"policy": "path \"x\" {}"}),
+            "cannot update \"root\" policy",
+        ),
         (Delete, "sys/policies/acl/default", json!({}), "cannot delete \"default\" policy"),
         (Update, "sys/capabilities-self", json!({}), "paths must be supplied"),
         (Update, "sys/capabilities-self", json!({"paths": many}), "at most 1000 paths can be asked at once"),
@@ -134,7 +164,12 @@ fn token_cases() -> Vec<Case> {
             json!({"type": "batch"}),
             "batch tokens are not supported by this version",
         ),
-        (Update, "auth/token/create", json!({"entity_alias": "x"}), "'entity_alias' is not supported by this version"),
+        (
+            Update,
+            "auth/token/create",
+            json!({"entity_alias": "x"}),
+            "'entity_alias' is not supported by this version",
+        ),
         (Update, "auth/token/create/none", json!({}), "unknown role none"),
         (
             Update,
@@ -157,7 +192,12 @@ fn token_cases() -> Vec<Case> {
         (Update, "auth/token/revoke", json!({}), "missing token ID"),
         (Update, "auth/token/revoke-accessor", json!({"accessor": "none"}), "invalid accessor"),
         (Update, "auth/token/revoke-orphan", json!({"token": "hvs.none"}), "token to revoke not found"),
-        (Update, "auth/token/roles/x", json!({"token_type": "odd"}), "invalid value for 'token_type': \"odd\""),
+        (
+            Update,
+            "auth/token/roles/x",
+            json!({"token_type": "odd"}),
+            "invalid value for 'token_type': \"odd\"",
+        ),
         (
             Update,
             "auth/token/roles/x",
@@ -165,7 +205,12 @@ fn token_cases() -> Vec<Case> {
             "given role path suffix contains invalid characters; must match [\\w@-]+ segments: \"a//b\"",
         ),
         (Update, "auth/token/roles/a b", json!({}), "invalid role name \"a b\""),
-        (Update, "auth/token/roles/x", json!({"bound_cidrs": "10.0.0.0/33"}), "invalid CIDR block \"10.0.0.0/33\""),
+        (
+            Update,
+            "auth/token/roles/x",
+            json!({"bound_cidrs": "10.0.0.0/33"}),
+            "invalid CIDR block \"10.0.0.0/33\"",
+        ),
     ]
 }
 
@@ -184,8 +229,14 @@ async fn refusals(vault: &Vault) -> Vec<String> {
     let role = json!({"allowed_policies": "a,b", "disallowed_policies": "b"});
     vault.done(root, Update, "auth/token/roles/limited", role).await;
     let mut texts = Vec::new();
-    for (operation, path, data, text) in [mount_cases(), system_cases(), token_cases()].concat() {
-        assert_eq!(vault.refused(400, root, operation, path, data.clone()).await, text, "{operation:?} {path} {data}");
+    for (operation, path, data, text) in
+        [mount_cases(), tune_and_remount_cases(), system_cases(), token_cases()].concat()
+    {
+        assert_eq!(
+            vault.refused(400, root, operation, path, data.clone()).await,
+            text,
+            "{operation:?} {path} {data}"
+        );
         texts.push(text.to_owned());
     }
     let may_create = r#"path "auth/token/create" { capabilities = ["update"] }"#;
@@ -195,7 +246,8 @@ async fn refusals(vault: &Vault) -> Vec<String> {
         assert_eq!(got, text, "{data}");
         texts.push(text.to_owned());
     }
-    let sudo = vault.token_that_may(r#"path "auth/token/create" { capabilities = ["update", "sudo"] }"#).await;
+    let sudo =
+        vault.token_that_may(r#"path "auth/token/create" { capabilities = ["update", "sudo"] }"#).await;
     texts.push(vault.refused(400, &sudo, Update, "auth/token/create", json!({"policies": ["root"]})).await);
     let limited = vault.token(root, json!({"policies": ["root"], "num_uses": 5})).await;
     texts.push(vault.refused(400, &limited, Update, "auth/token/create", json!({})).await);
@@ -210,7 +262,8 @@ async fn refusals(vault: &Vault) -> Vec<String> {
 async fn renew_by_lease(vault: &Vault, token: &SecretString) -> String {
     for key in vault.keys("sys/token/id/").await {
         let lease = format!("auth/token/create/{}", key.rsplit('/').next().unwrap_or_default());
-        let text = vault.refused(400, &vault.root, Update, "sys/leases/renew", json!({"lease_id": lease})).await;
+        let text =
+            vault.refused(400, &vault.root, Update, "sys/leases/renew", json!({"lease_id": lease})).await;
         if text != "lease not found" {
             return text;
         }
@@ -233,7 +286,9 @@ async fn bad_input_is_refused_with_its_text() {
 async fn protected_mounts_are_not_changed() {
     let vault = vault().await;
     for path in ["sys", "cubbyhole", "identity/x", "audit"] {
-        let text = vault.refused(403, &vault.root, Update, &format!("sys/mounts/{path}"), json!({"type": "kv"})).await;
+        let text = vault
+            .refused(403, &vault.root, Update, &format!("sys/mounts/{path}"), json!({"type": "kv"}))
+            .await;
         assert_eq!(text, "permission denied", "{path}");
         vault.refused(403, &vault.root, Delete, &format!("sys/mounts/{path}"), json!({})).await;
     }
@@ -252,11 +307,26 @@ async fn policies_that_do_not_parse_are_refused() {
 #[tokio::test]
 async fn unknown_paths_are_404_and_wrong_operations_405() {
     let vault = vault().await;
-    for path in ["sys/none", "sys/policies/none", "sys/internal/ui/none", "sys/tools/none", "sys/leases/none", "sys/remount/x"] {
-        assert_eq!(vault.refused(404, &vault.root, Read, path, json!({})).await, "unsupported path", "{path}");
+    for path in [
+        "sys/none",
+        "sys/policies/none",
+        "sys/internal/ui/none",
+        "sys/tools/none",
+        "sys/leases/none",
+        "sys/remount/x",
+    ] {
+        assert_eq!(
+            vault.refused(404, &vault.root, Read, path, json!({})).await,
+            "unsupported path",
+            "{path}"
+        );
     }
     for path in ["auth/token/none", "auth/token/lookup/x", "auth/token/accessors/x"] {
-        assert_eq!(vault.refused(404, &vault.root, Update, path, json!({})).await, "unsupported path", "{path}");
+        assert_eq!(
+            vault.refused(404, &vault.root, Update, path, json!({})).await,
+            "unsupported path",
+            "{path}"
+        );
     }
     for (operation, path) in [
         (Update, "sys/mounts"),
@@ -303,6 +373,7 @@ async fn what_is_not_granted_is_denied() {
             assert_eq!(text, "permission denied", "{operation:?} {path}");
         }
     }
-    let text = vault.refused(403, &vault.root, Update, "auth/token/lookup", json!({"token": "hvs.none"})).await;
+    let text =
+        vault.refused(403, &vault.root, Update, "auth/token/lookup", json!({"token": "hvs.none"})).await;
     assert_eq!(text, "permission denied");
 }

@@ -55,7 +55,13 @@ async fn vault() -> Vault {
 /// The words of these tests.
 trait Words {
     /// An answer of 200; its body.
-    async fn ok(&self, token: &SecretString, operation: Operation, path: &str, data: Value) -> Map<String, Value>;
+    async fn ok(
+        &self,
+        token: &SecretString,
+        operation: Operation,
+        path: &str,
+        data: Value,
+    ) -> Map<String, Value>;
     /// An answer of 204.
     async fn done(&self, token: &SecretString, operation: Operation, path: &str, data: Value);
     /// An answer of this status with errors; the first one.
@@ -72,7 +78,13 @@ trait Words {
 }
 
 impl Words for Vault {
-    async fn ok(&self, token: &SecretString, operation: Operation, path: &str, data: Value) -> Map<String, Value> {
+    async fn ok(
+        &self,
+        token: &SecretString,
+        operation: Operation,
+        path: &str,
+        data: Value,
+    ) -> Map<String, Value> {
         let (status, body) = self.ask(token, operation, path, data).await;
         assert_eq!(status, 200, "{operation:?} {path}: {body:?}");
         body
@@ -98,7 +110,13 @@ impl Words for Vault {
 
     async fn token_that_may(&self, policy: &str) -> SecretString {
         let name = format!("p-{}", crate::base::id::base62(&SystemRandom, 8)).to_lowercase();
-        self.done(&self.root, Operation::Update, &format!("sys/policies/acl/{name}"), json!({"policy": policy})).await;
+        self.done(
+            &self.root,
+            Operation::Update,
+            &format!("sys/policies/acl/{name}"),
+            json!({"policy": policy}),
+        )
+        .await;
         self.token(&self.root, json!({"policies": [name]})).await
     }
 }

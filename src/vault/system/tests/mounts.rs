@@ -15,8 +15,13 @@ async fn mounts_are_listed_in_data_and_beside_it() {
     assert_eq!(body["secret/"], data["secret/"]);
     let secret = &data["secret/"];
     assert_eq!((&secret["type"], &secret["options"]), (&json!("kv"), &json!({"version": "2"})));
-    assert_eq!(secret["config"], json!({"default_lease_ttl": 0, "max_lease_ttl": 0, "force_no_cache": false}));
-    for member in ["description", "uuid", "external_entropy_access", "running_plugin_version", "deprecation_status"] {
+    assert_eq!(
+        secret["config"],
+        json!({"default_lease_ttl": 0, "max_lease_ttl": 0, "force_no_cache": false})
+    );
+    for member in
+        ["description", "uuid", "external_entropy_access", "running_plugin_version", "deprecation_status"]
+    {
         assert!(secret.get(member).is_some(), "{member}");
     }
     assert!(secret["accessor"].as_str().expect("text").starts_with("kv_"));
@@ -37,12 +42,17 @@ async fn an_engine_is_enabled_used_and_disabled() {
     assert_eq!(shown["config"]["max_lease_ttl"], 3600);
     assert_eq!(shown["config"]["listing_visibility"], "unauth");
     vault.ok(&vault.root, Update, "team/kv/data/a", json!({"data": {"v": 1}})).await;
-    assert_eq!(vault.ok(&vault.root, Read, "team/kv/data/a", json!({})).await["data"]["data"], json!({"v": 1}));
+    assert_eq!(
+        vault.ok(&vault.root, Read, "team/kv/data/a", json!({})).await["data"]["data"],
+        json!({"v": 1})
+    );
     vault.done(&vault.root, Delete, "sys/mounts/team/kv", json!({})).await;
     let text = vault.refused(404, &vault.root, Read, "team/kv/data/a", json!({})).await;
     assert_eq!(text, "no handler for route \"team/kv/data/a\". route entry not found.");
     vault.done(&vault.root, Delete, "sys/mounts/team/kv", json!({})).await;
-    vault.done(&vault.root, Update, "sys/mounts/team/kv", json!({"type": "kv", "options": {"version": 2}})).await;
+    vault
+        .done(&vault.root, Update, "sys/mounts/team/kv", json!({"type": "kv", "options": {"version": 2}}))
+        .await;
     vault.refused(404, &vault.root, Read, "team/kv/data/a", json!({})).await;
 }
 
@@ -76,15 +86,24 @@ async fn settings_are_tuned() {
     vault.done(&vault.root, Update, "sys/mounts/secret/tune", change).await;
     let read = vault.ok(&vault.root, Read, "sys/mounts/secret/tune", json!({})).await;
     assert_eq!((&read["default_lease_ttl"], &read["data"]["max_lease_ttl"]), (&json!(3600), &json!(7200)));
-    assert_eq!((&read["data"]["description"], &read["data"]["listing_visibility"]), (&json!("new"), &json!("hidden")));
+    assert_eq!(
+        (&read["data"]["description"], &read["data"]["listing_visibility"]),
+        (&json!("new"), &json!("hidden"))
+    );
     assert_eq!(read["data"]["audit_non_hmac_request_keys"], json!(["a", "b"]));
     vault.done(&vault.root, Update, "sys/mounts/secret/tune", json!({"default_lease_ttl": "system"})).await;
     let read = vault.ok(&vault.root, Read, "sys/mounts/secret/tune", json!({})).await;
-    assert_eq!((&read["data"]["default_lease_ttl"], &read["data"]["description"]), (&json!(2_764_800), &json!("new")));
+    assert_eq!(
+        (&read["data"]["default_lease_ttl"], &read["data"]["description"]),
+        (&json!(2_764_800), &json!("new"))
+    );
     // The token mount, by both of its names.
     vault.done(&vault.root, Update, "sys/auth/token/tune", json!({"max_lease_ttl": "10h"})).await;
     let read = vault.ok(&vault.root, Read, "sys/mounts/auth/token/tune", json!({})).await;
-    assert_eq!((&read["data"]["max_lease_ttl"], &read["data"]["token_type"]), (&json!(36_000), &json!("default-service")));
+    assert_eq!(
+        (&read["data"]["max_lease_ttl"], &read["data"]["token_type"]),
+        (&json!(36_000), &json!("default-service"))
+    );
     vault.done(&vault.root, Update, "sys/mounts/secret/tune", json!({"options": {"version": "2"}})).await;
 }
 
@@ -105,13 +124,17 @@ async fn the_interface_shows_the_mounts_that_a_token_may_reach() {
     let reader = vault.token_that_may(r#"path "secret/data/team/*" { capabilities = ["read"] }"#).await;
     let body = vault.ok(&reader, Read, "sys/internal/ui/mounts", json!({})).await;
     let secret = body["data"]["secret"].as_object().expect("secret");
-    assert_eq!(secret.keys().collect::<Vec<_>>(), ["cubbyhole/", "secret/", "sys/"]);
+    assert_eq!(secret.keys().collect::<Vec<_>>(), ["cubbyhole/", "identity/", "secret/", "sys/"]);
     assert!(secret["secret/"].get("accessor").is_some());
     let body = vault.ok(&reader, Read, "sys/internal/ui/mounts/secret/data/team/a", json!({})).await;
-    assert_eq!((&body["data"]["path"], &body["data"]["options"]["version"]), (&json!("secret/"), &json!("2")));
+    assert_eq!(
+        (&body["data"]["path"], &body["data"]["options"]["version"]),
+        (&json!("secret/"), &json!("2"))
+    );
     let none = SecretString::from("");
     for (token, path) in [(&reader, "old/a"), (&reader, "nowhere/"), (&none, "secret/")] {
-        let text = vault.refused(403, token, Read, &format!("sys/internal/ui/mounts/{path}"), json!({})).await;
+        let text =
+            vault.refused(403, token, Read, &format!("sys/internal/ui/mounts/{path}"), json!({})).await;
         assert_eq!(text, "permission denied");
     }
     // Without a token: only what is listed for everybody, and only what a log-in page needs.
@@ -133,8 +156,5 @@ async fn the_resultant_acl_names_rules() {
     let reader = vault.token_that_may(r#"path "secret/data/*" { capabilities = ["read", "list"] }"#).await;
     let body = vault.ok(&reader, Read, "sys/internal/ui/resultant-acl", json!({})).await;
     assert_eq!(body["data"]["glob_paths"]["secret/data/*"], json!({"capabilities": ["read", "list"]}));
-    assert_eq!(
-        body["data"]["exact_paths"]["auth/token/lookup-self"],
-        json!({"capabilities": ["read"]})
-    );
+    assert_eq!(body["data"]["exact_paths"]["auth/token/lookup-self"], json!({"capabilities": ["read"]}));
 }

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::{Words, vault};
 use crate::vault::logical::Operation::{Delete, List, Read, Update};
 
-const RULES: &str = r#"path "secret/data/a" { capabilities = ["create", "read", "update", "delete", "sudo"] }"#;
+const RULES: &str =
+    r#"path "secret/data/a" { capabilities = ["create", "read", "update", "delete", "sudo"] }"#;
 
 #[tokio::test]
 async fn a_policy_is_written_read_listed_and_deleted() {

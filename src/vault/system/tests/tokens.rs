@@ -29,7 +29,10 @@ async fn a_token_is_created_and_looked_up() {
     let token = token_of(&auth);
     assert!(token.expose().starts_with("hvs.") && token.expose().len() == 28);
     assert_eq!((&auth["policies"], &auth["lease_duration"]), (&json!(["default"]), &json!(3600)));
-    assert_eq!((&auth["renewable"], &auth["orphan"], &auth["num_uses"]), (&json!(true), &json!(false), &json!(9)));
+    assert_eq!(
+        (&auth["renewable"], &auth["orphan"], &auth["num_uses"]),
+        (&json!(true), &json!(false), &json!(9))
+    );
     assert_eq!((&auth["metadata"], &auth["token_type"]), (&json!({"k": "v"}), &json!("service")));
     let shown = lookup(&vault, &token).await;
     assert_eq!((&shown["id"], &shown["display_name"]), (&json!(token.expose()), &json!("token-a-b")));
@@ -46,7 +49,8 @@ async fn a_token_is_created_and_looked_up() {
         assert_eq!((&root["policies"], &root["expire_time"]), (&json!(["root"]), &Value::Null));
         assert_eq!((&root["ttl"], &root["orphan"], &root["meta"]), (&json!(0), &json!(true), &Value::Null));
     }
-    let accessors = vault.ok(&vault.root, List, "auth/token/accessors/", json!({})).await["data"]["keys"].clone();
+    let accessors =
+        vault.ok(&vault.root, List, "auth/token/accessors/", json!({})).await["data"]["keys"].clone();
     assert!(accessors.as_array().expect("list").contains(&auth["accessor"]));
     assert_eq!(accessors.as_array().map(Vec::len), Some(2));
 }
@@ -71,13 +75,19 @@ async fn policies_of_a_child_follow_its_parent() {
     ] {
         assert_eq!(create(&vault, &parent, ask.clone()).await["policies"], policies, "{ask}");
     }
-    let plain = token_of(&create(&vault, &vault.root, json!({"policies": ["a"], "no_default_policy": true})).await);
-    assert_eq!(create(&vault, &plain, json!({})).await["policies"], json!(["a"]), "what the parent lacks is not added");
+    let plain =
+        token_of(&create(&vault, &vault.root, json!({"policies": ["a"], "no_default_policy": true})).await);
+    assert_eq!(
+        create(&vault, &plain, json!({})).await["policies"],
+        json!(["a"]),
+        "what the parent lacks is not added"
+    );
     let body = vault.ok(&vault.root, Update, "auth/token/create", json!({"policies": ["ghost"]})).await;
     assert_eq!(body["warnings"], json!(["Policy \"ghost\" does not exist"]));
     let orphan = vault.ok(&parent, Update, "auth/token/create-orphan", json!({})).await["auth"].clone();
     assert_eq!(orphan["orphan"], true);
-    let chosen = create(&vault, &vault.root, json!({"id": "chosen", "no_parent": true, "period": "1h"})).await;
+    let chosen =
+        create(&vault, &vault.root, json!({"id": "chosen", "no_parent": true, "period": "1h"})).await;
     assert_eq!((&chosen["client_token"], &chosen["orphan"]), (&json!("chosen"), &json!(true)));
     assert_eq!(lookup(&vault, &"chosen".into()).await["period"], 3600);
 }
@@ -85,12 +95,17 @@ async fn policies_of_a_child_follow_its_parent() {
 #[tokio::test]
 async fn a_token_is_renewed_by_any_of_its_names() {
     let vault = vault().await;
-    let auth = create(&vault, &vault.root, json!({"policies": ["default"], "ttl": "1h", "explicit_max_ttl": "3h"})).await;
+    let auth =
+        create(&vault, &vault.root, json!({"policies": ["default"], "ttl": "1h", "explicit_max_ttl": "3h"}))
+            .await;
     let token = token_of(&auth);
     vault.clock.advance(Duration::from_secs(1800));
     assert_eq!(lookup(&vault, &token).await["ttl"], 1800);
     let renewed = vault.ok(&token, Update, "auth/token/renew-self", json!({})).await["auth"].clone();
-    assert_eq!((&renewed["lease_duration"], &renewed["client_token"]), (&json!(3600), &json!(token.expose())));
+    assert_eq!(
+        (&renewed["lease_duration"], &renewed["client_token"]),
+        (&json!(3600), &json!(token.expose()))
+    );
     let renewed = vault
         .ok(&vault.root, Update, "auth/token/renew", json!({"token": token.expose(), "increment": "2h"}))
         .await;
@@ -98,9 +113,17 @@ async fn a_token_is_renewed_by_any_of_its_names() {
     let shown = lookup(&vault, &token).await;
     assert_eq!(shown["last_renewal_time"], shown["creation_time"].as_u64().expect("time") + 1800);
     let renewed = vault
-        .ok(&vault.root, Update, "auth/token/renew-accessor", json!({"accessor": auth["accessor"], "increment": "9h"}))
+        .ok(
+            &vault.root,
+            Update,
+            "auth/token/renew-accessor",
+            json!({"accessor": auth["accessor"], "increment": "9h"}),
+        )
         .await;
-    assert_eq!((&renewed["auth"]["client_token"], &renewed["auth"]["lease_duration"]), (&json!(""), &json!(9000)));
+    assert_eq!(
+        (&renewed["auth"]["client_token"], &renewed["auth"]["lease_duration"]),
+        (&json!(""), &json!(9000))
+    );
     assert!(renewed["warnings"][0].as_str().expect("warning").starts_with("TTL of \"9h0m0s\" exceeded"));
 }
 
@@ -130,7 +153,9 @@ async fn orphans_survive_and_a_token_may_end_itself() {
     vault.done(&vault.root, Update, "auth/token/revoke-orphan", json!({"token": parent.expose()})).await;
     vault.refused(403, &parent, Read, "auth/token/lookup-self", json!({})).await;
     assert_eq!(lookup(&vault, &token_of(&child)).await["orphan"], true);
-    vault.done(&vault.root, Update, "auth/token/revoke-accessor", json!({"accessor": child["accessor"]})).await;
+    vault
+        .done(&vault.root, Update, "auth/token/revoke-accessor", json!({"accessor": child["accessor"]}))
+        .await;
     vault.refused(403, &token_of(&child), Read, "auth/token/lookup-self", json!({})).await;
     let other = vault.token_that_may(allow).await;
     vault.done(&other, Update, "auth/token/revoke-self", json!({})).await;
@@ -146,14 +171,16 @@ async fn a_token_has_a_lease() {
     let mut found = 0;
     for key in root_key {
         let lease = format!("auth/token/create/{}", key.rsplit('/').next().expect("key"));
-        let (status, body) = vault.ask(&vault.root, Update, "sys/leases/lookup", json!({"lease_id": lease})).await;
+        let (status, body) =
+            vault.ask(&vault.root, Update, "sys/leases/lookup", json!({"lease_id": lease})).await;
         if status != 200 {
             continue;
         }
         found += 1;
         assert_eq!((&body["data"]["id"], &body["data"]["ttl"]), (&json!(lease), &json!(600)));
         assert_eq!((&body["data"]["renewable"], &body["data"]["last_renewal"]), (&json!(true), &Value::Null));
-        let text = vault.refused(400, &vault.root, Update, "sys/leases/renew", json!({"lease_id": lease})).await;
+        let text =
+            vault.refused(400, &vault.root, Update, "sys/leases/renew", json!({"lease_id": lease})).await;
         assert_eq!(text, "tokens cannot be renewed through this endpoint");
         vault.done(&vault.root, Update, &format!("sys/leases/revoke/{lease}"), json!({})).await;
         vault.done(&vault.root, Update, "sys/revoke", json!({"lease_id": lease})).await;
@@ -173,11 +200,19 @@ async fn roles_shape_the_tokens_that_they_make() {
     assert_eq!((&shown["name"], &shown["allowed_policies"]), (&json!("team"), &json!(["dev", "ops"])));
     assert_eq!((&shown["period"], &shown["token_period"]), (&json!(3600), &json!(3600)));
     assert_eq!(shown["token_type"], "default-service");
-    vault.done(&vault.root, Update, "auth/token/roles/team", json!({"token_bound_cidrs": [], "renewable": true})).await;
+    vault
+        .done(
+            &vault.root,
+            Update,
+            "auth/token/roles/team",
+            json!({"token_bound_cidrs": [], "renewable": true}),
+        )
+        .await;
     let body = vault.ok(&vault.root, List, "auth/token/roles/", json!({})).await;
     assert_eq!(body["data"]["keys"], json!(["team"]));
     let by = vault.token_that_may(r#"path "auth/token/create/team" { capabilities = ["update"] }"#).await;
-    let auth = vault.ok(&by, Update, "auth/token/create/team", json!({"policies": ["dev"]})).await["auth"].clone();
+    let auth =
+        vault.ok(&by, Update, "auth/token/create/team", json!({"policies": ["dev"]})).await["auth"].clone();
     assert_eq!((&auth["policies"], &auth["orphan"]), (&json!(["default", "dev"]), &json!(true)));
     assert_eq!((&auth["lease_duration"], &auth["num_uses"]), (&json!(3600), &json!(5)));
     let shown = lookup(&vault, &token_of(&auth)).await;

@@ -55,7 +55,8 @@ async fn hashes_are_the_known_ones() {
         assert_eq!(vault.ok(&vault.root, Update, path, ask).await["data"]["sum"], sum, "{path}");
     }
     for (algorithm, digits) in [("sha2-384", 96), ("sha2-512", 128), ("sha3-384", 96), ("sha3-512", 128)] {
-        let body = vault.ok(&vault.root, Update, &format!("sys/tools/hash/{algorithm}"), json!({"input": ""})).await;
+        let body =
+            vault.ok(&vault.root, Update, &format!("sys/tools/hash/{algorithm}"), json!({"input": ""})).await;
         assert_eq!(body["data"]["sum"].as_str().map(str::len), Some(digits), "{algorithm}");
     }
 }
@@ -71,7 +72,9 @@ async fn sealing_and_stepping_down_are_asked_of_the_node() {
         let outcome = vault.outcome(&plain, Update, path, json!({})).await;
         let Outcome::Reply(reply) = outcome else { panic!("{path}: {outcome:?}") };
         assert_eq!((reply.status, reply.effect), (403, None), "{path} needs sudo");
-        let sudo = vault.token_that_may(&format!("path \"{path}\" {{ capabilities = [\"update\", \"sudo\"] }}")).await;
+        let sudo = vault
+            .token_that_may(&format!("path \"{path}\" {{ capabilities = [\"update\", \"sudo\"] }}"))
+            .await;
         vault.done(&sudo, Update, path, json!({})).await;
     }
 }
