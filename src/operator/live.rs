@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::base::secret::{SecretBytes, SecretString};
+use crate::base::secret::SecretString;
 
 /// Annotation of applied children: a hash of what was applied, so that a field that we no longer set is noticed.
 pub(crate) const APPLIED: &str = "holdfast.dev/applied";
@@ -18,11 +18,6 @@ pub(crate) fn secret_text(secret: &Value, key: &str) -> Option<String> {
 /// A key of a Secret as secret text.
 pub(crate) fn secret(secret: &Value, key: &str) -> Option<SecretString> {
     secret_text(secret, key).map(SecretString::new)
-}
-
-/// A key of a Secret as bytes.
-pub(crate) fn secret_bytes(secret: &Value, key: &str) -> Option<SecretBytes> {
-    STANDARD.decode(secret.get("data")?.get(key)?.as_str()?).ok().map(SecretBytes::new)
 }
 
 /// An object's UID.

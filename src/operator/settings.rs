@@ -1,5 +1,7 @@
 //! What the operator itself is told when it starts.
 
+use std::net::SocketAddr;
+
 use crate::crd::cluster::PullPolicy;
 
 /// Settings of the operator's process.
@@ -15,6 +17,8 @@ pub struct Settings {
     pub is_ipv6: bool,
     /// The one namespace to watch; all of them if `None`.
     pub namespace: Option<String>,
+    /// Where probes and metrics are served; nowhere if `None`.
+    pub probe_address: Option<SocketAddr>,
     /// Name of the operator's pod, shown in Events; may be empty.
     pub instance: String,
 }
@@ -28,6 +32,7 @@ impl Settings {
             cluster_domain: "cluster.local".to_owned(),
             is_ipv6: false,
             namespace: None,
+            probe_address: None,
             instance: String::new(),
         }
     }
