@@ -258,6 +258,18 @@ impl Barrier {
         Ok(())
     }
 
+    /// Goes on counting from `encryptions`, if `term` is the active one and fewer have been counted.
+    pub fn resume_count(&self, term: u32, encryptions: u64) {
+        if term == self.keys.load().ring.active_term() {
+            self.encryptions.fetch_max(encryptions, Ordering::Relaxed);
+        }
+    }
+
+    /// The root key, for a seal that wraps it anew.
+    pub fn root_key(&self) -> SecretBytes {
+        self.keys.load().root.clone()
+    }
+
     /// The active key's state.
     pub fn status(&self) -> KeyStatus {
         let keys = self.keys.load();

@@ -21,11 +21,15 @@ pub(crate) mod testing;
 mod tests;
 
 mod cache;
+mod dispatch;
+mod gate;
+mod inspect;
 mod open;
 mod pipeline;
 mod records;
 mod respond;
 mod step;
+mod upkeep;
 
 pub use call::{Body, Call, Effect, Outcome, Reply};
 pub use engines::{EngineTable, KernelEngine, KernelTable};

@@ -38,6 +38,8 @@ pub(super) struct Open {
     pub(super) tokens: Decoded<TokenEntry>,
     pub(super) policies: Decoded<Policy>,
     pub(super) routers: Decoded<Router>,
+    /// The count of encryptions that was stored last.
+    pub(super) count_stored: std::sync::atomic::AtomicU64,
     pub(super) acls: std::sync::Mutex<std::collections::HashMap<Vec<String>, MergedAcl>>,
 }
 
@@ -49,6 +51,7 @@ impl Open {
             tokens: Decoded::new(4096),
             policies: Decoded::new(1024),
             routers: Decoded::new(1),
+            count_stored: std::sync::atomic::AtomicU64::default(),
             acls: std::sync::Mutex::default(),
         }
     }

@@ -8,6 +8,8 @@ pub(super) const SEAL_KEYS: &str = "core/seal-keys";
 pub(super) const INIT_ANSWER: &str = "core/init-answer";
 /// The cluster's own secrets.
 pub(super) const CLUSTER: &str = "core/cluster";
+/// How much the active encryption key has been used.
+pub(super) const KEY_USAGE: &str = "core/key-usage";
 /// The mount table, auth mounts included.
 pub(super) const MOUNTS: &str = "core/mounts";
 /// Policies by name.

@@ -21,6 +21,10 @@ impl Candidate for CoreCandidate {
         self.0.probe(ledger).await.map_err(|error| error.to_string())
     }
 
+    async fn promoted(&self, ledger: Arc<dyn Ledger>) -> Result<(), String> {
+        self.0.promoted(ledger).await.map_err(|error| error.to_string())
+    }
+
     async fn storage_rolled_back(&self) {
         // What memory holds may be of a history that no longer exists.
         self.0.seal();

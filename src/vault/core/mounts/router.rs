@@ -14,6 +14,8 @@ pub(in crate::vault::core) enum Dispatch {
     Engine(Arc<dyn Engine>),
     /// A part of the kernel.
     Kernel(Arc<dyn KernelEngine>),
+    /// A place that is reserved for an engine which this version does not have yet.
+    Reserved,
     /// This program has no such engine, or it refuses the mount's options.
     Missing(String),
 }
@@ -55,6 +57,7 @@ pub(in crate::vault::core) fn engine_for(
     };
     match table.get(entry.kind.as_str()) {
         Some(make) => Ok(Dispatch::Engine(make(&entry.options)?)),
+        None if entry.kind == "identity" => Ok(Dispatch::Reserved),
         None => Err(LogicalError::Invalid(format!("plugin not found in the catalog: {}", entry.kind))),
     }
 }

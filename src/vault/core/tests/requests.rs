@@ -75,6 +75,7 @@ async fn refusals_have_their_statuses_and_texts() {
         (&token, Read, "nowhere/a", 404, vec!["no handler for route \"nowhere/a\". route entry not found."]),
         (&token, Read, "elsewhere/a", 403, vec![denied]),
         (&vault.root, Read, "sys/none", 404, vec!["unsupported path"]),
+        (&vault.root, Read, "identity/entity/x", 404, vec!["unsupported path"]),
         (&vault.root, Update, "secret/a/", 400, vec!["cannot write to a path ending in '/'"]),
         (&token, Update, "secret/new", 204, vec![]),
         (&token, Update, "secret/new", 403, vec![denied]),
