@@ -1,7 +1,7 @@
 //! A ledger over one store in memory, for tests of what runs on a ledger.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ pub(crate) struct TestLedger {
     backend: InmemBackend,
     clock: Arc<ManualClock>,
     writable: AtomicBool,
+    failed: AtomicU64,
     state: tokio::sync::Mutex<Changes>,
     failures: Mutex<VecDeque<Option<SubmitError>>>,
 }
@@ -35,6 +36,7 @@ impl TestLedger {
             backend,
             clock,
             writable: AtomicBool::new(true),
+            failed: AtomicU64::new(0),
             state: tokio::sync::Mutex::default(),
             failures: Mutex::default(),
         })
@@ -55,9 +57,13 @@ impl TestLedger {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
     }
 
+    /// As with the real ledger, a batch that failed voids every pass that was begun before.
     fn next_failure(&self) -> Result<(), SubmitError> {
         match self.failures.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
-            Some(Some(error)) => Err(error),
+            Some(Some(error)) => {
+                self.failed.fetch_add(1, Ordering::SeqCst);
+                Err(error)
+            }
             Some(None) | None => Ok(()),
         }
     }
@@ -84,7 +90,7 @@ impl Ledger for TestLedger {
     async fn begin(&self, max_staleness_ms: u64) -> Result<ReadPass, SubmitError> {
         Ok(ReadPass {
             floor: self.head().await?,
-            begun: Stamp(self.state.lock().await.count),
+            begun: Stamp(self.failed.load(Ordering::SeqCst)),
             max_staleness_ms,
         })
     }
@@ -147,8 +153,11 @@ impl Ledger for TestLedger {
         Ok(Confirmed { head: next, staleness_ms: None })
     }
 
-    async fn confirm(&self, _pass: &ReadPass, _newest: Option<Stamp>) -> Result<Confirmed, SubmitError> {
+    async fn confirm(&self, pass: &ReadPass, _newest: Option<Stamp>) -> Result<Confirmed, SubmitError> {
         self.next_failure()?;
+        if pass.begun.0 < self.failed.load(Ordering::SeqCst) {
+            return Err(SubmitError::NotApplied);
+        }
         Ok(Confirmed { head: self.head().await?, staleness_ms: None })
     }
 }

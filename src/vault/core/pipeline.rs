@@ -13,7 +13,7 @@ use super::step::Step;
 use super::token::TokenEntry;
 use crate::vault::barrier::{BarrierTransaction, Keyring};
 use crate::vault::logical::{LogicalError, Operation, Principal};
-use crate::vault::physical::{Consistency, Ledger, ReadPass, SubmitError};
+use crate::vault::physical::{Consistency, Ledger, SubmitError};
 
 /// How often a request is run again because others changed what it had read.
 const MAX_ATTEMPTS: u32 = 20;
@@ -57,12 +57,8 @@ impl Core {
         if !ledger.is_writable() && (call.operation.may_write() || call.wrap_ttl_seconds.is_some()) {
             return Outcome::NeedsActive;
         }
-        let pass = match ledger.begin(call.max_staleness_ms).await {
-            Ok(pass) => pass,
-            Err(error) => return failed(error),
-        };
         let mut progress = Progress::default();
-        let outcome = self.run(&open, &ledger, &call, &pass, &mut progress).await;
+        let outcome = self.run(&open, &ledger, &call, &mut progress).await;
         if let Some(used) = progress.used.filter(|_| progress.was_last) {
             // The sweep repeats this if it fails.
             if let Err(error) = self.step(&open, &ledger, &Step::EndUse(used.key.clone())).await {
@@ -77,11 +73,15 @@ impl Core {
         open: &Arc<Open>,
         ledger: &Arc<dyn Ledger>,
         call: &Call,
-        pass: &ReadPass,
         progress: &mut Progress,
     ) -> Outcome {
         let mut attempts = 0;
         while attempts < MAX_ATTEMPTS {
+            // Every run begins anew: what an earlier one saw of a failed batch is void for good.
+            let pass = match ledger.begin(call.max_staleness_ms).await {
+                Ok(pass) => pass,
+                Err(error) => return failed(error),
+            };
             // A pure read sees committed state; what may write, or met a conflict, builds on what is queued.
             let pending = call.operation.may_write() || attempts > 0 || progress.used.is_some();
             let consistency = if pending { Consistency::Pending } else { Consistency::Committed };
@@ -113,7 +113,7 @@ impl Core {
                     Err(error) => return Outcome::Failed(error.into()),
                 }
             } else {
-                ledger.confirm(pass, transaction.newest_read()).await
+                ledger.confirm(&pass, transaction.newest_read()).await
             };
             match submitted {
                 Ok(confirmed) => {

@@ -137,6 +137,12 @@ async fn conflicts_run_the_request_again_within_limits() {
             other => panic!("{other:?}"),
         }
     }
+    vault.ledger.fail_next([SubmitError::NotApplied]);
+    assert_eq!(
+        vault.ask(&vault.root, Read, "secret/a", json!({})).await.0,
+        200,
+        "a read that saw a failed batch"
+    );
     vault.ledger.fail_next([SubmitError::NotActive]);
     assert!(matches!(vault.outcome(&vault.root, Read, "secret/a", json!({})).await, Outcome::NeedsActive));
 }
