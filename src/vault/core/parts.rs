@@ -1,12 +1,13 @@
 //! [`Core`]: one node's kernel.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
 use super::audit::AuditBroker;
 use super::engines::{EngineTable, KernelTable};
+use super::members::{Member, Members};
 use super::open::Open;
 use super::status::SealState;
 use crate::base::clock::Clock;
@@ -47,6 +48,7 @@ pub struct Core {
     parts: CoreParts,
     pub(super) open: ArcSwapOption<Open>,
     pub(super) state: Mutex<SealState>,
+    members: OnceLock<Arc<dyn Members>>,
 }
 
 impl fmt::Debug for Core {
@@ -58,12 +60,23 @@ impl fmt::Debug for Core {
 impl Core {
     /// A sealed kernel.
     pub fn new(parts: CoreParts) -> Arc<Self> {
-        Arc::new(Self { parts, open: ArcSwapOption::empty(), state: Mutex::default() })
+        Arc::new(Self { parts, open: ArcSwapOption::empty(), state: Mutex::default(), members: OnceLock::new() })
     }
 
     /// What it is made of.
     pub fn parts(&self) -> &CoreParts {
         &self.parts
+    }
+
+    /// Tells who the cluster consists of; the first call counts.
+    pub fn set_members(&self, members: Arc<dyn Members>) {
+        // A second source would only ever be the same one again.
+        let _ = self.members.set(members);
+    }
+
+    /// The nodes of the cluster; empty until [`Core::set_members`].
+    pub fn members(&self) -> Vec<Member> {
+        self.members.get().map(|members| members.members()).unwrap_or_default()
     }
 
     /// Whether it is sealed.

@@ -44,6 +44,11 @@ impl Api {
             if inbound.from_peer {
                 return forward::not_executed();
             }
+            if is_for_this_node_alone(&call) {
+                // Sent on, it would seal another node than the one that was asked.
+                let text = "vault cannot seal when in standby mode; please restart instead";
+                return Refusal::of(ErrorClass::Invalid, text).into_response();
+            }
             let left = deadline.since(clock.now());
             if held.is_none() && !self.has_leader() {
                 self.measures.held();
@@ -142,6 +147,11 @@ impl Api {
         // Without news the same node is asked again: it may have been busy for a moment.
         let _ = tokio::time::timeout(NEWS, changed).await;
     }
+}
+
+/// Whether the call means the node that it was sent to, and no other.
+fn is_for_this_node_alone(call: &Call) -> bool {
+    call.path.trim_end_matches('/') == "sys/seal"
 }
 
 /// Whether the time is over is the caller's matter; this is what it says then.

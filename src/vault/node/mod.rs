@@ -13,6 +13,7 @@ mod identity;
 mod kubernetes;
 mod listeners;
 mod measure;
+mod members;
 mod tasks;
 
 pub use backends::{BackendFactory, BackendTable, OpenError, OpenStorage, Surroundings};

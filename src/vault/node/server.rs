@@ -12,6 +12,7 @@ use super::candidate::CoreCandidate;
 use super::error::NodeError;
 use super::listeners::{self, Sockets};
 use super::measure::NodeCollector;
+use super::members::HaMembers;
 use super::{development, identity, tasks};
 use crate::api::VERSION;
 use crate::base::clock::{Clock, SystemClock};
@@ -134,6 +135,7 @@ impl Server {
             Arc::new(CoreCandidate(Arc::clone(&core))),
             shutdown.clone(),
         );
+        core.set_members(HaMembers::of(&ha));
         let lifecycle = Arc::new(Lifecycle {
             core,
             ha,

@@ -3,6 +3,7 @@
 //! One file per group of endpoints; each takes the part of the path below its own name.
 
 mod capabilities;
+mod ha_status;
 mod keys;
 mod leases;
 mod mount_json;
@@ -60,7 +61,7 @@ impl KernelEngine for SystemEngine {
             unauthenticated: operation == Operation::Read && is_any_of(path, OPEN),
             needs_sudo: is_any_of(path, SUDO),
             repeatable: !operation.may_write() || is_any_of(path, REPEATABLE_WRITES),
-            active_only: path == "step-down",
+            active_only: matches!(path, "ha-status" | "step-down"),
         }
     }
 
@@ -82,6 +83,7 @@ impl KernelEngine for SystemEngine {
             "leases" => leases::handle(&call, rest).await,
             // The names that these had before `sys/leases`.
             "renew" | "revoke" => leases::handle(&call, path).await,
+            "ha-status" => ha_status::handle(&call, path),
             "tools" => tools::handle(&call, rest),
             "seal" | "step-down" => seal::handle(&call, path),
             _ => Err(LogicalError::UnsupportedPath),

@@ -337,6 +337,7 @@ async fn unknown_paths_are_404_and_wrong_operations_405() {
         (Read, "sys/capabilities-self"),
         (Update, "sys/internal/ui/mounts/secret"),
         (Update, "sys/key-status"),
+        (Update, "sys/ha-status"),
         (Read, "sys/rotate"),
         (Read, "sys/seal"),
         (Delete, "sys/step-down"),

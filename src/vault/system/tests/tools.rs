@@ -1,9 +1,12 @@
 //! Keys, tools, sealing and stepping down.
 
-use serde_json::json;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use super::{Words, vault};
-use crate::vault::core::{Effect, Outcome};
+use crate::vault::core::testing::START;
+use crate::vault::core::{Effect, Member, Members, Outcome};
 use crate::vault::logical::Operation::{Read, Update};
 
 #[tokio::test]
@@ -77,4 +80,39 @@ async fn sealing_and_stepping_down_are_asked_of_the_node() {
             .await;
         vault.done(&sudo, Update, path, json!({})).await;
     }
+}
+
+struct TwoMembers;
+
+impl Members for TwoMembers {
+    fn members(&self) -> Vec<Member> {
+        let member = |name: &str, last_echo: Option<crate::base::clock::UnixMillis>| Member {
+            hostname: name.to_owned(),
+            api_address: format!("https://{name}:8200"),
+            cluster_address: format!("https://{name}:8201"),
+            active_node: last_echo.is_none(),
+            last_echo,
+            version: "1.2.3".to_owned(),
+        };
+        vec![member("vault-0", None), member("vault-1", Some(START))]
+    }
+}
+
+#[tokio::test]
+async fn the_nodes_of_the_cluster_are_shown() {
+    let vault = vault().await;
+    assert_eq!(vault.ok(&vault.root, Read, "sys/ha-status", json!({})).await["data"], json!({"nodes": []}));
+    vault.core.set_members(Arc::new(TwoMembers));
+    let body = vault.ok(&vault.root, Read, "sys/ha-status", json!({})).await;
+    assert_eq!(body["nodes"], body["data"]["nodes"]);
+    assert_eq!(body["nodes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        (&body["nodes"][0]["active_node"], &body["nodes"][0]["last_echo"]),
+        (&json!(true), &Value::Null)
+    );
+    assert_eq!(
+        body["nodes"][1],
+        json!({"hostname": "vault-1", "api_address": "https://vault-1:8200", "active_node": false,
+            "cluster_address": "https://vault-1:8201", "last_echo": START.rfc3339(), "version": "1.2.3"})
+    );
 }

@@ -56,5 +56,6 @@ fn writes_that_make_something_are_never_repeated() {
 #[test]
 fn stepping_down_is_for_the_active_node() {
     assert!(SystemEngine.route(Update, "step-down").active_only);
+    assert!(SystemEngine.route(Read, "ha-status").active_only);
     assert!(!SystemEngine.route(Read, "mounts").active_only);
 }
