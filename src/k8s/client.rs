@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::Client;
+use kube::client::ClientBuilder;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use thiserror::Error;
+use tower::timeout::TimeoutLayer;
 
 use crate::base::class::ErrorClass;
 
@@ -27,9 +29,9 @@ pub enum Source {
 /// Two clients of one API server.
 #[derive(Clone)]
 pub struct Clients {
-    /// For requests: two seconds each.
+    /// For requests: an answer begins within two seconds, or the request fails.
     pub requests: Client,
-    /// For watches: answers may take for ever; whoever watches also polls.
+    /// For watches and large objects, on connections of its own: answers may take for ever, and whoever waits sets a limit.
     pub watches: Client,
 }
 
@@ -71,9 +73,7 @@ impl ConnectError {
 /// When the credentials cannot be found or used.
 pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
     let mut config = match source {
-        Source::InCluster => {
-            Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?
-        }
+        Source::InCluster => Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?,
         Source::Kubeconfig(path) => {
             let fail = |reason: String| ConnectError::Kubeconfig { path: path.clone(), reason };
             let file = Kubeconfig::read_from(path).map_err(|error| fail(error.to_string()))?;
@@ -85,12 +85,12 @@ pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
     config.default_retry = false;
     config.connect_timeout = Some(TIMEOUT);
     config.write_timeout = Some(TIMEOUT);
+    // The connection's own read timeout also runs while it is idle in the pool, and then fails the request that takes it
+    // up at that moment: a renewal every two seconds would meet it all the time. So requests are timed instead.
     config.read_timeout = None;
-    let make =
-        |config: Config| Client::try_from(config).map_err(|error| ConnectError::Client(error.to_string()));
-    let watches = make(config.clone())?;
-    config.read_timeout = Some(TIMEOUT);
-    // A pooled connection's idle time must not count against the next request's answer.
-    config.reset_reader_on_write = true;
-    Ok(Clients { requests: make(config)?, watches })
+    let fail = |error: kube::Error| ConnectError::Client(error.to_string());
+    let watches = ClientBuilder::try_from(config.clone()).map_err(fail)?.build();
+    let requests = ClientBuilder::try_from(config).map_err(fail)?;
+    let requests = requests.with_layer(&TimeoutLayer::new(TIMEOUT)).build();
+    Ok(Clients { requests, watches })
 }

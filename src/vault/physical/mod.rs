@@ -14,7 +14,7 @@ pub mod register;
 pub use backend::{
     Backend, Commit, Feed, FeedEvent, Journal, KEY_BYTES, Limits, Listing, Op, StorageError, Value,
 };
-pub use head::{BatchId, Head, LockName};
+pub use head::{BatchId, FORMAT, Head, LockName};
 pub use ledger::{Confirmed, Consistency, Keys, Ledger, ReadPass, Reading, Stamp, SubmitError, Transaction};
 pub use register::{
     ActiveRecord, HaBackend, HandoverWish, LockRecord, RegisterError, RegisterWatch, Swap, Version, Versioned,

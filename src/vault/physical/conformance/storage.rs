@@ -117,6 +117,7 @@ pub(super) async fn a_listing_is_in_byte_order_and_pages(store: &dyn Store) -> L
 pub(super) async fn a_batch_is_stored_whole(store: &dyn Store) -> Law {
     let (writer, reader) = (store.open().await, store.open().await);
     let mut head = init(writer.as_ref()).await?;
+    reader.check().await.map_err(|error| error.to_string())?;
     let width = 20.min(writer.limits().operations);
     for round in 0..10u32 {
         let text = round.to_string();

@@ -61,7 +61,7 @@ impl Objects {
             name: settings.name.clone(),
             heads: Api::namespaced(clients.requests.clone(), &settings.namespace),
             watched: Api::namespaced(clients.watches.clone(), &settings.namespace),
-            segments: Api::namespaced(clients.requests.clone(), &settings.namespace),
+            segments: Api::namespaced(clients.watches.clone(), &settings.namespace),
             clients: clients.clone(),
             namespace: settings.namespace.clone(),
         }
@@ -130,7 +130,7 @@ impl Objects {
         let request = kube::core::Request::new(path)
             .create(&params, bytes)
             .map_err(|error| unavailable(error.to_string()))?;
-        let sent = self.clients.requests.request::<PartialObjectMeta<VaultStoreSegment>>(request);
+        let sent = self.clients.watches.request::<PartialObjectMeta<VaultStoreSegment>>(request);
         let created = bounded(SEGMENT_TIMEOUT, sent).await?;
         created.metadata.uid.ok_or_else(|| unavailable("a created object came back without uid".to_owned()))
     }

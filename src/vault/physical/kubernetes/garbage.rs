@@ -38,6 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 /// One round. `unlisted_since` remembers, by uid, when an object was first seen unlisted.
 async fn round(shared: &Shared, unlisted_since: &mut HashMap<String, Moment>) -> Result<(), StorageError> {
+    let own_before = shared.state().own.clone();
     let found = shared.objects.segments(OBJECTS).await?;
     // After the listing: a head that is newer than the listing lists at least what that listing must not lose.
     sync::refresh(shared).await?;
@@ -81,7 +82,9 @@ async fn round(shared: &Shared, unlisted_since: &mut HashMap<String, Moment>) ->
         unlisted_since.remove(&uid);
     }
     unlisted_since.retain(|uid, _| there.values().any(|found| found == uid));
-    shared.state().own.retain(|name| there.contains_key(name.as_str()) || busy.contains(name));
+    // What was created after the listing is not in it either.
+    let is_gone = |name: &String| own_before.contains(name) && !busy.contains(name) && !there.contains_key(name.as_str());
+    shared.state().own.retain(|name| !is_gone(name));
     Ok(())
 }
 

@@ -20,11 +20,11 @@ const LOG_BYTES: u64 = 128 << 10;
 /// Above this size of all logs, the oldest become a run,
 const LOGS_MOST_BYTES: u64 = 512 << 10;
 /// or above this number,
-const LOGS_MOST: usize = 16;
+const LOGS_MOST: usize = 10;
 /// until at most this much is left for nodes that lag.
 const LOGS_KEEP_BYTES: u64 = 256 << 10;
 /// And at most this many.
-const LOGS_KEEP: usize = 8;
+const LOGS_KEEP: usize = 5;
 /// Bytes of one part of a large run.
 pub(super) const PART_BYTES: usize = 512 << 10;
 /// Bytes of superseded data that are not worth a rewrite of everything.

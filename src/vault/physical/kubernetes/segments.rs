@@ -76,6 +76,8 @@ pub(super) async fn roll(shared: &Shared) -> Result<(), StorageError> {
     let mut state = shared.state();
     if state.is_active() && state.written_epoch == Some(epoch) {
         state.ready.push(fold);
+    } else {
+        state.pending.remove(&fold.listed.entry.name);
     }
     Ok(())
 }
@@ -138,7 +140,12 @@ async fn merge(shared: &Shared) -> Result<(), StorageError> {
             state.ready.push(fold);
             Ok(())
         }
-        Ok(_) => Ok(()),
+        Ok(fold) => {
+            for name in fold.listed.names() {
+                state.pending.remove(name);
+            }
+            Ok(())
+        }
         Err(error) => {
             state.merging_through = None;
             Err(error)

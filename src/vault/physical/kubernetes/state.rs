@@ -152,9 +152,6 @@ impl State {
     /// Takes over metadata and list of a head object whose head is the present one. False if the list names segments
     /// whose content cannot be derived from memory: everything must be loaded.
     pub(super) fn adopt(&mut self, meta: ObjectMeta, spec: &VaultStoreHeadSpec) -> bool {
-        if self.meta.as_ref().is_some_and(|known| version(known) > version(&meta)) {
-            return true;
-        }
         let same = self.list.len() == spec.segments.len()
             && self.list.iter().zip(&spec.segments).all(|(listed, entry)| listed.entry == *entry);
         if !same {

@@ -11,9 +11,10 @@ use super::backend::Shared;
 use super::client::{head_of, unavailable};
 use super::counters::count;
 use super::load;
-use super::state::Loaded;
+use super::state::{Loaded, State, version};
 use crate::crd::store::{VaultStoreHead, VaultStoreHeadSpec};
 use crate::vault::physical::backend::StorageError;
+use crate::vault::physical::head::Head;
 
 /// Reads of the head object while it changes faster than its segments can be read.
 const ATTEMPTS: usize = 5;
@@ -24,8 +25,17 @@ enum Step {
     Done,
     /// Segments must be read to get there.
     Behind,
-    /// It is older than memory, or of another history.
+    /// It is older than memory, or of another history; or only the answer is old.
     Odd,
+    /// The storage went back, or the object was replaced: memory counts for nothing.
+    Replaced,
+}
+
+/// What was known before a quorum read was sent: an answer below it is no late answer.
+struct Sent {
+    head: Option<Head>,
+    noted: Position,
+    version: u128,
 }
 
 /// Follows the head object until the instance is dropped.
@@ -59,7 +69,7 @@ where
             event = stream.next() => match event {
                 Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                     poll.reset();
-                    !matches!(absorb(shared, &object.metadata, &object.spec, false), Ok(Step::Done))
+                    !matches!(absorb(shared, &object.metadata, &object.spec, None), Ok(Step::Done))
                 }
                 Some(Ok(WatchEvent::Deleted(_))) => true,
                 Some(Ok(WatchEvent::Bookmark(_))) => false,
@@ -103,18 +113,18 @@ async fn polled(shared: &Shared) -> Result<bool, StorageError> {
 /// # Errors
 /// When the API server does not answer, or what is stored is damaged.
 pub(super) async fn refresh(shared: &Shared) -> Result<(), StorageError> {
-    let (noted, object) = read(shared).await?;
-    if let Step::Done = step(shared, object.as_ref(), noted)? {
+    let (sent, object) = read(shared).await?;
+    if let Step::Done = step(shared, object.as_ref(), &sent)? {
         return Ok(());
     }
     let _one = shared.loading.lock().await;
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        let (noted, object) = read(shared).await?;
-        let outcome = match step(shared, object.as_ref(), noted)? {
+        let (sent, object) = read(shared).await?;
+        let outcome = match step(shared, object.as_ref(), &sent)? {
             Step::Done => return Ok(()),
-            Step::Behind => catch_up(shared, object.as_ref()).await,
-            Step::Odd => start_again(shared, object.as_ref()).await,
+            Step::Behind => catch_up(shared, object.as_ref(), sent.head).await,
+            Step::Odd | Step::Replaced => start_again(shared, object.as_ref(), sent.head).await,
         };
         match outcome {
             Ok(()) => return Ok(()),
@@ -134,24 +144,27 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), StorageError> {
 
 type Position = Option<(u64, u64)>;
 
-/// The head object as the quorum has it, and the newest position that had been reported before it was asked.
-async fn read(shared: &Shared) -> Result<(Position, Option<VaultStoreHead>), StorageError> {
-    let noted = shared.state().noted;
-    Ok((noted, shared.objects.head().await?))
+/// The head object as the quorum has it, and what was known before it was asked.
+async fn read(shared: &Shared) -> Result<(Sent, Option<VaultStoreHead>), StorageError> {
+    let sent = {
+        let state = shared.state();
+        Sent { head: state.head.clone(), noted: state.noted, version: state.meta.as_ref().map_or(0, version) }
+    };
+    Ok((sent, shared.objects.head().await?))
 }
 
-/// What a quorum read means, given what was known before it was sent.
-fn step(shared: &Shared, object: Option<&VaultStoreHead>, noted: Position) -> Result<Step, StorageError> {
+/// What a quorum read means.
+fn step(shared: &Shared, object: Option<&VaultStoreHead>, sent: &Sent) -> Result<Step, StorageError> {
     let (step, position) = match object {
         Some(object) => {
             let position = head_of(&object.metadata)?.map(|head| head.position());
-            (absorb(shared, &object.metadata, &object.spec, true)?, position)
+            (absorb(shared, &object.metadata, &object.spec, Some(sent))?, position)
         }
         None => (absorb_absence(shared), None),
     };
     Ok(match step {
         // Older than what was known before the question: the storage went back.
-        Step::Done | Step::Behind | Step::Odd if noted > position => Step::Odd,
+        _ if sent.noted > position => Step::Replaced,
         // An answer that a commit of our own overtook. Equal positions of different histories remain odd.
         Step::Odd if shared.state().position() > position => Step::Done,
         step => step,
@@ -170,30 +183,37 @@ fn absorb_absence(shared: &Shared) -> Step {
     Step::Done
 }
 
-/// Takes in a head object as far as memory allows. `is_quorum`: it comes from a read rather than from a watch.
+/// Takes in a head object as far as memory allows. `sent` comes with a quorum read, `None` with an event of a watch.
+///
+/// Head and metadata in memory always belong to one and the same version of the object: a commit is sent with that version,
+/// and the head is what it vouches for. So nothing is taken from an object that is older than the known metadata, not even
+/// records that seem to continue: after a restore, late events of the lost history do.
 fn absorb(
     shared: &Shared,
     meta: &ObjectMeta,
     spec: &VaultStoreHeadSpec,
-    is_quorum: bool,
+    sent: Option<&Sent>,
 ) -> Result<Step, StorageError> {
     let head = head_of(meta)?;
-    let known = {
+    let is_known = {
         let state = shared.state();
         if !state.is_loaded {
             return Ok(Step::Behind);
+        }
+        if let Some(step) = judge_version(&state, meta, sent) {
+            return Ok(step);
         }
         state.head == head
     };
     // Decoding happens outside the lock, and not at all for a label that somebody set.
     let records = match &head {
-        Some(head) if !known => load::inline(spec, head)?,
+        Some(head) if !is_known => load::inline(spec, head)?,
         _ => Vec::new(),
     };
     let mut state = shared.state();
-    if is_quorum && state.head == head {
-        // A read outranks what a watch told, whatever their versions: they start again when etcd is restored.
-        state.meta = None;
+    // Memory may have moved while the lock was open.
+    if let Some(step) = judge_version(&state, meta, sent) {
+        return Ok(step);
     }
     let Some(head) = head else {
         if state.head.is_some() {
@@ -217,23 +237,37 @@ fn absorb(
     Ok(if state.adopt(slim(meta.clone()), spec) { Step::Done } else { Step::Behind })
 }
 
+/// What the object's identity and version alone say; `None` if its content is to be looked at.
+fn judge_version(state: &State, meta: &ObjectMeta, sent: Option<&Sent>) -> Option<Step> {
+    let known = state.meta.as_ref()?;
+    if known.uid != meta.uid || sent.is_some_and(|sent| version(meta) < sent.version) {
+        return Some(Step::Replaced);
+    }
+    (version(meta) < version(known)).then_some(Step::Done)
+}
+
 /// Metadata without the field owners: the API server keeps those by itself, and they are large.
 pub(super) fn slim(meta: ObjectMeta) -> ObjectMeta {
     ObjectMeta { managed_fields: None, ..meta }
 }
 
 /// Reads the logs that memory misses, or everything.
-async fn catch_up(shared: &Shared, object: Option<&VaultStoreHead>) -> Result<(), StorageError> {
+async fn catch_up(
+    shared: &Shared,
+    object: Option<&VaultStoreHead>,
+    mut before: Option<Head>,
+) -> Result<(), StorageError> {
     let Some(object) = object else { return Ok(()) };
-    let at = shared.state().head.clone();
-    if let (Some(at), Some(head)) = (at, head_of(&object.metadata)?)
+    if let (Some(at), Some(head)) = (before.clone(), head_of(&object.metadata)?)
         && at.position() < head.position()
     {
         let newest = load::inline(&object.spec, &head)?;
         if let Some(records) = load::missed(&shared.objects, &object.spec, &at, newest).await? {
             let mut state = shared.state();
-            let is_there = state.advance(records, &head);
+            let is_fit = judge_version(&state, &object.metadata, None).is_none();
+            let is_there = is_fit && state.advance(records, &head);
             if is_there {
+                before = Some(head);
                 shared.moved.send_replace(());
             }
             if is_there && state.adopt(slim(object.metadata.clone()), &object.spec) {
@@ -241,12 +275,16 @@ async fn catch_up(shared: &Shared, object: Option<&VaultStoreHead>) -> Result<()
             }
         }
     }
-    start_again(shared, Some(object)).await
+    start_again(shared, Some(object), before).await
 }
 
-/// Loads everything and puts it in the place of memory, unless memory has gone beyond it meanwhile.
-async fn start_again(shared: &Shared, object: Option<&VaultStoreHead>) -> Result<(), StorageError> {
-    let before = shared.state().head.clone();
+/// Loads everything and puts it in the place of memory, if memory still stands at `before`, where it stood when the head object
+/// was asked for.
+async fn start_again(
+    shared: &Shared,
+    object: Option<&VaultStoreHead>,
+    before: Option<Head>,
+) -> Result<(), StorageError> {
     let (meta, loaded) = match object {
         Some(object) => {
             let head = head_of(&object.metadata)?;
@@ -257,7 +295,7 @@ async fn start_again(shared: &Shared, object: Option<&VaultStoreHead>) -> Result
     };
     let mut state = shared.state();
     if state.head == before {
-        let position = loaded.head.as_ref().map(crate::vault::physical::Head::position);
+        let position = loaded.head.as_ref().map(Head::position);
         if before.is_some() && state.position() > position {
             tracing::error!(from = ?before, to = ?loaded.head, "the storage went back");
         }

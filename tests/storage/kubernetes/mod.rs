@@ -1,0 +1,8 @@
+//! Storage and lock in Kubernetes, against a real kube-apiserver.
+
+mod budget;
+mod faults;
+mod lease;
+mod segments;
+mod suite;
+mod world;

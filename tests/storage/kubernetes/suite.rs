@@ -1,0 +1,92 @@
+//! The public conformance suite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use holdfast::base::clock::SystemClock;
+use holdfast::vault::physical::conformance::{Lock, Locks, Store, Stores, check_lock, check_storage};
+use holdfast::vault::physical::kubernetes::LeaseRegister;
+use holdfast::vault::physical::{Backend, HaBackend};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use super::world::World;
+use holdfast::crd::VaultStoreHead;
+
+struct Worlds {
+    /// Whether the head object is there, and empty, before the store is initialised: as the operator leaves it.
+    has_empty_head: bool,
+}
+
+#[async_trait]
+impl Stores for Worlds {
+    async fn create(&self) -> Box<dyn Store> {
+        let world = World::new().await;
+        if self.has_empty_head {
+            let empty = VaultStoreHead::new("vault", Default::default());
+            world.heads().create(&PostParams::default(), &empty).await.expect("an empty head");
+        }
+        Box::new(world)
+    }
+}
+
+#[async_trait]
+impl Store for World {
+    async fn open(&self) -> Arc<dyn Backend> {
+        Arc::new(World::open(self))
+    }
+}
+
+#[async_trait]
+impl Locks for Worlds {
+    async fn create(&self) -> Box<dyn Lock> {
+        Box::new(World::new().await)
+    }
+}
+
+impl World {
+    fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.client.clone(), &self.settings.namespace)
+    }
+}
+
+#[async_trait]
+impl Lock for World {
+    async fn open(&self) -> Arc<dyn HaBackend> {
+        Arc::new(LeaseRegister::new(&self.clients, &self.settings.namespace, "vault", Arc::new(SystemClock)))
+    }
+
+    async fn mark(&self) -> bool {
+        let foreign = json!({
+            "metadata": {"annotations": {"example.com/owner": "team-a"}, "labels": {"team": "a"}},
+            "spec": {"strategy": "OldestEmulationVersion", "preferredHolder": "x"},
+        });
+        let patched = self.leases().patch("vault", &PatchParams::default(), &Patch::Merge(foreign)).await;
+        patched.expect("a patched Lease");
+        true
+    }
+
+    async fn is_marked(&self) -> bool {
+        let lease = self.leases().get("vault").await.expect("a Lease");
+        let annotations = lease.metadata.annotations.unwrap_or_default();
+        let labels = lease.metadata.labels.unwrap_or_default();
+        annotations.get("example.com/owner").is_some_and(|owner| owner == "team-a")
+            && labels.get("team").is_some_and(|team| team == "a")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_storage_keeps_the_laws() {
+    assert_eq!(check_storage(&Worlds { has_empty_head: true }).await, vec![]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_storage_keeps_the_laws_without_a_head_object() {
+    assert_eq!(check_storage(&Worlds { has_empty_head: false }).await, vec![]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_keeps_the_laws() {
+    assert_eq!(check_lock(&Worlds { has_empty_head: false }).await, vec![]);
+}
