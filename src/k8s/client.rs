@@ -73,7 +73,9 @@ impl ConnectError {
 /// When the credentials cannot be found or used.
 pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
     let mut config = match source {
-        Source::InCluster => Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?,
+        Source::InCluster => {
+            Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?
+        }
         Source::Kubeconfig(path) => {
             let fail = |reason: String| ConnectError::Kubeconfig { path: path.clone(), reason };
             let file = Kubeconfig::read_from(path).map_err(|error| fail(error.to_string()))?;

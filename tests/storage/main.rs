@@ -1,4 +1,11 @@
 //! Storage and locks against real servers.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test says what it expects, and its parts share what they need"
+)]
 
 #[path = "../support/apiserver.rs"]
 mod apiserver;

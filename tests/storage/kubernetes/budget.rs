@@ -38,7 +38,10 @@ async fn a_full_store_says_so_and_deletes_make_room() {
     let used = writer.backend.used_bytes();
     assert_eq!(used, Some(4 * 4003));
     assert_eq!(world.head_object().await.spec.data_bytes, 4 * 4003);
-    let outcome = writer.backend.commit(Some(&writer.head), &next_head(&writer.head), &[put("k/4", vec![1; 4000])]).await;
+    let outcome = writer
+        .backend
+        .commit(Some(&writer.head), &next_head(&writer.head), &[put("k/4", vec![1; 4000])])
+        .await;
     let full = StorageError::Full { storage: "kubernetes", used_bytes: 4 * 4003, limit_bytes: 20_000 };
     assert_eq!(outcome, Commit::Refused(full));
     // Replacing in place, deleting, and both at once within the limit go on.

@@ -8,8 +8,8 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::world::{PATIENCE, World, Writer, event, next_head, put, read, settle, until};
-use crate::apiserver::ApiServer;
+use super::server;
+use super::world::{PATIENCE, World, Writer, common_server, event, next_head, put, read, settle, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn labels_of_others_cost_nothing_and_stay() {
@@ -114,15 +114,14 @@ async fn an_older_head_that_comes_back_shows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_to_a_stopped_server_is_unknown_and_then_known() {
-    let server = ApiServer::start().await;
-    server.install_store().await;
+    let server = server::start().await;
     let world = World::on(&server).await;
     let mut writer = Writer::init(world.open()).await;
     let reader = world.open();
     assert_eq!(reader.check().await, Ok(Some(writer.head.clone())));
     let mut feed = reader.follow(Some(writer.head.clone())).await.expect("a feed");
     for round in 0..3 {
-        server.signal("STOP");
+        server.freeze();
         let next = next_head(&writer.head);
         let ops = [put("round", round.to_string())];
         let sent = Instant::now();
@@ -132,7 +131,7 @@ async fn a_commit_to_a_stopped_server_is_unknown_and_then_known() {
         assert!(writer.backend.check().await.is_err(), "a stopped server cannot vouch for anything");
         // What is in memory can still be read.
         assert_eq!(reader.get("round").await.expect("a read").head, writer.head);
-        server.signal("CONT");
+        server.thaw();
         // The stopped request may be carried out now; sending it again never does it twice.
         settle(&writer.backend, Some(&writer.head), &next, &ops).await.expect("a commit");
         let FeedEvent::Record(record) = event(feed.as_mut()).await else { panic!("a gap") };
@@ -140,9 +139,12 @@ async fn a_commit_to_a_stopped_server_is_unknown_and_then_known() {
         writer.head = next;
         until("a check succeeds again", async || reader.check().await == Ok(Some(writer.head.clone()))).await;
     }
-    server.signal("KILL");
+    server.stop();
+    server.start_again();
     let next = next_head(&writer.head);
-    settle(&writer.backend, Some(&writer.head), &next, &[put("round", "after a crash")]).await.expect("a commit");
+    settle(&writer.backend, Some(&writer.head), &next, &[put("round", "after a crash")])
+        .await
+        .expect("a commit");
     let FeedEvent::Record(record) = event(feed.as_mut()).await else { panic!("a gap") };
     assert_eq!(record.head, next);
 }
@@ -174,7 +176,7 @@ async fn the_rights_of_a_pod_are_enough() {
     let bindings: Api<RoleBinding> = Api::namespaced(world.client.clone(), &namespace);
     roles.create(&PostParams::default(), &role).await.expect("a role");
     bindings.create(&PostParams::default(), &binding).await.expect("a binding");
-    world.clients = super::world::server().await.clients_as(&user).await;
+    world.clients = server::clients_as(common_server().await, &user).await;
     world.settings.garbage_age_seconds = 1;
     let reader = world.open();
     until("the role is known", async || reader.check().await == Ok(None)).await;
@@ -209,13 +211,20 @@ async fn a_deaf_watch_is_replaced_by_polling() {
         "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
     }))
     .expect("a binding");
-    Api::<Role>::namespaced(world.client.clone(), &namespace).create(&PostParams::default(), &role).await.expect("a role");
+    Api::<Role>::namespaced(world.client.clone(), &namespace)
+        .create(&PostParams::default(), &role)
+        .await
+        .expect("a role");
     Api::<RoleBinding>::namespaced(world.client.clone(), &namespace)
         .create(&PostParams::default(), &binding)
         .await
         .expect("a binding");
-    let mut blind = World { client: world.client.clone(), clients: world.clients.clone(), settings: world.settings.clone() };
-    blind.clients = super::world::server().await.clients_as(&user).await;
+    let mut blind = World {
+        client: world.client.clone(),
+        clients: world.clients.clone(),
+        settings: world.settings.clone(),
+    };
+    blind.clients = server::clients_as(common_server().await, &user).await;
     let reader = blind.open();
     until("the role is known", async || reader.check().await.is_ok()).await;
     let mut feed = reader.follow(Some(writer.head.clone())).await.expect("a feed");
@@ -227,5 +236,8 @@ async fn a_deaf_watch_is_replaced_by_polling() {
         assert!(sent.elapsed() < PATIENCE / 3, "it took {:?}", sent.elapsed());
     }
     let refused = reader.commit(Some(&writer.head), &next_head(&writer.head), &[]).await;
-    assert!(matches!(refused, Commit::Unknown { .. }), "a server that does not know the roles yet also says 403: {refused:?}");
+    assert!(
+        matches!(refused, Commit::Unknown { .. }),
+        "a server that does not know the roles yet also says 403: {refused:?}"
+    );
 }

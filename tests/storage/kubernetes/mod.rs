@@ -4,5 +4,6 @@ mod budget;
 mod faults;
 mod lease;
 mod segments;
+mod server;
 mod suite;
 mod world;

@@ -76,7 +76,9 @@ async fn large_stores_are_cut_into_parts_and_merged() {
     world.settings.garbage_age_seconds = 2;
     let mut writer = Writer::init(world.open()).await;
     for n in 0..14u8 {
-        writer.write(&[put(&format!("big/{n}"), vec![n; 250_000]), put(&format!("small/{n}"), vec![n])]).await;
+        writer
+            .write(&[put(&format!("big/{n}"), vec![n; 250_000]), put(&format!("small/{n}"), vec![n])])
+            .await;
     }
     until("a run in parts is listed", async || {
         world.head_object().await.spec.segments.iter().any(|entry| entry.parts > 1)
@@ -85,7 +87,10 @@ async fn large_stores_are_cut_into_parts_and_merged() {
     // Another node takes over, learns of the parts, and shrinks the store again.
     let mut writer = Writer::claim(world.open()).await;
     for n in 0..14u8 {
-        assert_eq!(read(&writer.backend, &format!("big/{n}")).await.as_deref(), Some(vec![n; 250_000].as_slice()));
+        assert_eq!(
+            read(&writer.backend, &format!("big/{n}")).await.as_deref(),
+            Some(vec![n; 250_000].as_slice())
+        );
     }
     for n in 0..14u8 {
         writer.write(&[Op::Delete { key: format!("big/{n}") }]).await;
@@ -93,7 +98,8 @@ async fn large_stores_are_cut_into_parts_and_merged() {
     // Logs of up to half a MiB stay for nodes that lag.
     until("dead data is gone", async || {
         let listed = world.head_object().await.spec.segments;
-        listed.iter().map(|entry| entry.bytes).sum::<u64>() < 600_000 && listed.iter().all(|entry| entry.parts == 0)
+        listed.iter().map(|entry| entry.bytes).sum::<u64>() < 600_000
+            && listed.iter().all(|entry| entry.parts == 0)
     })
     .await;
     until("its objects are gone", async || world.segment_names().await.len() < 8).await;
@@ -118,7 +124,10 @@ async fn a_missing_segment_is_damage_until_it_is_written_anew() {
     assert_eq!(cold.check().await, Ok(Some(writer.head.clone())), "the head itself is sound");
     let claim = next_head(&writer.head);
     let outcome = cold.commit(Some(&writer.head), &claim, &[]).await;
-    assert!(matches!(outcome, Commit::Refused(StorageError::Damaged { .. })), "it must not claim: {outcome:?}");
+    assert!(
+        matches!(outcome, Commit::Refused(StorageError::Damaged { .. })),
+        "it must not claim: {outcome:?}"
+    );
     // A node that has everything in memory, and looks after its segments, repairs it.
     drop(writer);
     world.settings.garbage_age_seconds = 1;
@@ -128,7 +137,10 @@ async fn a_missing_segment_is_damage_until_it_is_written_anew() {
     wrong.metadata.labels = Some([("holdfast.dev/store".to_owned(), "vault".to_owned())].into());
     world.segments().create(&PostParams::default(), &wrong).await.expect("a wrong segment");
     let outcome = world.open().get("k/1").await;
-    assert!(matches!(&outcome, Err(StorageError::Damaged { reason, .. }) if reason.contains("SHA-256")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Err(StorageError::Damaged { reason, .. }) if reason.contains("SHA-256")),
+        "{outcome:?}"
+    );
     assert_eq!(world.head_object().await.spec.segments, listed, "nobody who cannot read it changes it");
 }
 
@@ -160,7 +172,8 @@ async fn only_the_active_node_deletes_and_only_what_no_successor_could_list() {
         old.write(&[put(&format!("k/{n}"), vec![1; 1000])]).await;
     }
     let orphan = |name: &str, store: &str| {
-        let mut segment = VaultStoreSegment::new(name, serde_json::from_value(json!({"data": "AAAA"})).expect("a segment"));
+        let mut segment =
+            VaultStoreSegment::new(name, serde_json::from_value(json!({"data": "AAAA"})).expect("a segment"));
         segment.metadata.labels = Some([("holdfast.dev/store".to_owned(), store.to_owned())].into());
         segment
     };
@@ -178,7 +191,10 @@ async fn only_the_active_node_deletes_and_only_what_no_successor_could_list() {
     for n in 0..10 {
         new.write(&[put(&format!("k/{n}"), vec![2; 1000])]).await;
     }
-    until("the orphan of an earlier epoch is gone", async || !world.segment_names().await.contains(&names[0].0)).await;
+    until("the orphan of an earlier epoch is gone", async || {
+        !world.segment_names().await.contains(&names[0].0)
+    })
+    .await;
     let left = world.segment_names().await;
     for (name, _) in &names[1..] {
         assert!(left.contains(name), "{name} is not this node's to delete");
@@ -191,7 +207,10 @@ async fn only_the_active_node_deletes_and_only_what_no_successor_could_list() {
 #[tokio::test(flavor = "multi_thread")]
 async fn segments_cannot_be_changed() {
     let world = World::new().await;
-    let segment = VaultStoreSegment::new("vault-1-aa", serde_json::from_value(json!({"data": "AAAA"})).expect("a segment"));
+    let segment = VaultStoreSegment::new(
+        "vault-1-aa",
+        serde_json::from_value(json!({"data": "AAAA"})).expect("a segment"),
+    );
     let mut created = world.segments().create(&PostParams::default(), &segment).await.expect("a segment");
     created.spec.data = "BBBB".to_owned();
     let outcome = world.segments().replace("vault-1-aa", &PostParams::default(), &created).await;

@@ -16,6 +16,7 @@ use kube::Client;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use tokio::sync::OnceCell;
 
+use super::server;
 use crate::apiserver::ApiServer;
 
 /// How long anything may take on a loaded machine.
@@ -25,14 +26,8 @@ static SERVER: OnceCell<ApiServer> = OnceCell::const_new();
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
 /// The API server of all tests that leave it alone.
-pub async fn server() -> &'static ApiServer {
-    SERVER
-        .get_or_init(|| async {
-            let server = ApiServer::start().await;
-            server.install_store().await;
-            server
-        })
-        .await
+pub async fn common_server() -> &'static ApiServer {
+    SERVER.get_or_init(server::start).await
 }
 
 /// A namespace with room for one store.
@@ -48,16 +43,18 @@ pub struct World {
 impl World {
     /// A new namespace on the common API server.
     pub async fn new() -> Self {
-        Self::on(server().await).await
+        Self::on(common_server().await).await
     }
 
     /// A new namespace on `server`.
     pub async fn on(server: &ApiServer) -> Self {
         let name = format!("store-{}", NAMES.fetch_add(1, Ordering::Relaxed));
-        let clients = server.clients().await;
+        let clients = server::clients(server).await;
         let client = clients.requests.clone();
-        let namespace =
-            Namespace { metadata: ObjectMeta { name: Some(name.clone()), ..Default::default() }, ..Default::default() };
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.clone()), ..Default::default() },
+            ..Default::default()
+        };
         Api::all(client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace");
         Self { client, clients, settings: Settings::new(name, "vault") }
     }

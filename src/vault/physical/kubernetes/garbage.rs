@@ -83,7 +83,9 @@ async fn round(shared: &Shared, unlisted_since: &mut HashMap<String, Moment>) ->
     }
     unlisted_since.retain(|uid, _| there.values().any(|found| found == uid));
     // What was created after the listing is not in it either.
-    let is_gone = |name: &String| own_before.contains(name) && !busy.contains(name) && !there.contains_key(name.as_str());
+    let is_gone = |name: &String| {
+        own_before.contains(name) && !busy.contains(name) && !there.contains_key(name.as_str())
+    };
     shared.state().own.retain(|name| !is_gone(name));
     Ok(())
 }

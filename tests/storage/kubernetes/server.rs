@@ -1,0 +1,63 @@
+//! The API server of these tests: the lab's, with the storage's kinds installed.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use holdfast::crd::{VaultStoreHead, VaultStoreSegment};
+use holdfast::k8s::client::{Clients, Source, connect};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use kube::api::{Api, ListParams, PostParams};
+
+use super::world::PATIENCE;
+use crate::apiserver::ApiServer;
+
+/// Starts an API server that serves the storage's kinds. Its programs are built first if they are missing, which takes a
+/// quarter of an hour once.
+pub async fn start() -> ApiServer {
+    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/lab");
+    let prepared =
+        Command::new(lab).args(["prepare", "programs"]).stderr(Stdio::null()).stdout(Stdio::null()).status();
+    assert!(prepared.is_ok_and(|status| status.success()), "lab fault: its programs cannot be built");
+    let server = ApiServer::start().unwrap_or_else(|fault| panic!("{fault}"));
+    let client = clients(&server).await.requests;
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    for definition in [VaultStoreHead::crd(), VaultStoreSegment::crd()] {
+        let name = definition.metadata.name.clone().expect("a name");
+        api.create(&PostParams::default(), &definition)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    tokio::time::timeout(PATIENCE, served(&server)).await.expect("the storage's kinds are not served");
+    server
+}
+
+/// Waits until the API server knows the storage's kinds, a moment after their definitions.
+async fn served(server: &ApiServer) {
+    let client = clients(server).await.requests;
+    let heads: Api<VaultStoreHead> = Api::namespaced(client.clone(), "default");
+    let segments: Api<VaultStoreSegment> = Api::namespaced(client, "default");
+    let params = ListParams::default();
+    while heads.list(&params).await.is_err() || segments.list(&params).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Clients with all rights.
+pub async fn clients(server: &ApiServer) -> Clients {
+    connect(&Source::Kubeconfig(server.kubeconfig())).await.expect("clients")
+}
+
+/// Clients that act as `user`.
+pub async fn clients_as(server: &ApiServer, user: &str) -> Clients {
+    let text = std::fs::read_to_string(server.kubeconfig()).expect("a kubeconfig");
+    let mut config: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    for entry in config["users"].as_array_mut().expect("users") {
+        entry["user"]["as"] = user.into();
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kubeconfig");
+    std::fs::write(&path, config.to_string()).expect("a kubeconfig");
+    connect(&Source::Kubeconfig(path)).await.expect("clients")
+}
