@@ -43,8 +43,6 @@ pub enum Event<M> {
     Answered { tag: u64, answer: Answer },
     /// New entries of the store's log, complete and in order from where this node stood.
     Fed,
-    /// The store's log cannot be followed from where this node stood.
-    FeedReset,
     LockChanged(Option<Versioned>),
     Peer { from: NodeId, message: M },
     Client { op: u64 },
@@ -106,6 +104,9 @@ pub enum Fault {
     Cut { link: Link, span: Time },
     EditLock,
     DeleteLock,
+    /// The others get false evidence that the holder of the lock is gone, while it is cut off from the store and the
+    /// lock: safety must not rest on evidence.
+    Usurp { span: Time },
 }
 
 struct Scheduled<M> {
@@ -173,8 +174,8 @@ pub struct World<M> {
     queue: BinaryHeap<Reverse<Scheduled<M>>>,
     held: BTreeMap<usize, Event<M>>,
     order: u64,
-    /// Whether feeds are complete; a wrong variant loses entries.
-    pub lossy_feed: bool,
+    /// Whether the store compares the head; a wrong variant does not.
+    pub compares_head: bool,
 }
 
 /// What the caller must do next.
@@ -182,6 +183,8 @@ pub enum Step<M> {
     Handle { node: NodeId, event: Event<M> },
     /// The node's memory is gone.
     Lost(NodeId),
+    /// Everybody else is to be told that this node is gone, which is not true.
+    Slander(NodeId),
     Idle,
 }
 
@@ -204,7 +207,7 @@ impl<M: Clone + std::fmt::Debug> World<M> {
             queue: BinaryHeap::new(),
             held: BTreeMap::new(),
             order: 0,
-            lossy_feed: false,
+            compares_head: true,
         };
         for node in 0..nodes {
             let at = world.random.below(200_000);
@@ -252,10 +255,16 @@ impl<M: Clone + std::fmt::Debug> World<M> {
         self.deliver_at(at, node, Event::Client { op });
     }
 
+    /// A person asks a node to step down.
+    pub fn step_down_at(&mut self, at: Time, node: NodeId, message: M) {
+        self.deliver_at(at, node, Event::Peer { from: node, message });
+    }
+
     /// Initialises the store, as init does.
     pub fn found(&mut self, head: Head) {
         assert_eq!(self.store.commit(None, &head, &[]), Commit::Committed);
         self.log.push(Entry { journal: Journal { head, replaced: None, keys: Vec::new() }, ops: Vec::new() });
+        self.feed();
     }
 
     /// Takes what a node wants done.
@@ -293,8 +302,9 @@ impl<M: Clone + std::fmt::Debug> World<M> {
                     self.serve(from, incarnation, tag, ask, mute);
                 }
                 Due::Fault(fault) => {
+                    let is_slander = matches!(fault, Fault::Usurp { .. });
                     if let Some(node) = self.strike(fault) {
-                        return Step::Lost(node);
+                        return if is_slander { Step::Slander(node) } else { Step::Lost(node) };
                     }
                 }
                 Due::Resume(node) => self.resume(node),
@@ -303,6 +313,8 @@ impl<M: Clone + std::fmt::Debug> World<M> {
                     self.places[node].fed = 0;
                     let at = self.now;
                     self.deliver_at(at, node, Event::Started);
+                    let at = self.now + self.latency();
+                    self.deliver_at(at, node, Event::Fed);
                 }
                 Due::Heal(link) => {
                     self.cut.remove(&link);
@@ -384,6 +396,16 @@ impl<M: Clone + std::fmt::Debug> World<M> {
                 self.set_lock(None);
                 None
             }
+            Fault::Usurp { span } => {
+                let holder = self.lock.as_ref().and_then(|lock| crate::node::node_of(&lock.record.holder))?;
+                let (store, lock) = (self.store_place(), self.lock_place());
+                for link in [(holder, store), (store, holder), (lock, holder)] {
+                    self.cut.insert(link);
+                    let at = self.now + span;
+                    self.schedule(at, Due::Heal(link));
+                }
+                Some(holder)
+            }
         }
     }
 
@@ -464,6 +486,13 @@ impl<M: Clone + std::fmt::Debug> World<M> {
     }
 
     fn commit(&mut self, expected: Option<Head>, next: Head, ops: Vec<Op>) -> Commit {
+        let (expected, next) = if self.compares_head {
+            (expected, next)
+        } else {
+            let current = self.store.head().cloned();
+            let seq = current.as_ref().map_or(1, |head| head.seq + 1);
+            (current, Head { seq, ..next })
+        };
         let outcome = self.store.commit(expected.as_ref(), &next, &ops);
         match &outcome {
             Commit::Committed => {
@@ -490,7 +519,7 @@ impl<M: Clone + std::fmt::Debug> World<M> {
         }
     }
 
-    fn tell(&mut self, from: NodeId, to: NodeId, message: M) {
+    pub fn tell(&mut self, from: NodeId, to: NodeId, message: M) {
         if !self.passes(from, to) {
             return;
         }

@@ -1,0 +1,35 @@
+//! Wrong variants: each breaks one rule of the design, and the simulation must notice.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// The design as it is.
+    Right,
+    /// The store does not compare the head.
+    NoHeadCompare,
+    /// The active node answers reads without a proof of leadership.
+    NoReadLease,
+    /// A new active node serves at once.
+    NoWaitAfterClaim,
+    /// Entries of the feed are lost.
+    LossyFeed,
+    /// A standby shows what the active node has not acknowledged.
+    StandbyServesUnconfirmed,
+    /// A write is acknowledged when it enters the queue.
+    AcknowledgeBeforeCommit,
+    /// A commit without an answer counts as not carried out.
+    UnknownTakenAsNotApplied,
+    /// Requests of a batch do not see the ones before them, and nothing is validated.
+    CommittedStateOnly,
+}
+
+/// Every wrong one.
+pub const WRONG: [Variant; 8] = [
+    Variant::NoHeadCompare,
+    Variant::NoReadLease,
+    Variant::NoWaitAfterClaim,
+    Variant::LossyFeed,
+    Variant::StandbyServesUnconfirmed,
+    Variant::AcknowledgeBeforeCommit,
+    Variant::UnknownTakenAsNotApplied,
+    Variant::CommittedStateOnly,
+];
