@@ -1,13 +1,18 @@
 //! [`Ha`]: the public face of leadership on one node.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::candidate::Candidate;
+use super::driver::active_ledger::ActiveLedger;
+use super::driver::run;
+use super::driver::member::{Parts, Running, Shared, lock};
+use super::driver::standby_ledger::StandbyLedger;
+use super::election::{Cause, Event};
 use super::peer::{PeerClient, PeerRequest, PeerResponse};
 use super::settings::HaSettings;
 use super::status::{HaMetrics, HaStatus, Leader, PeerStatus, Role};
@@ -15,7 +20,24 @@ use crate::base::class::ErrorClass;
 use crate::base::clock::Clock;
 use crate::base::random::Random;
 use crate::base::task::Shutdown;
-use crate::vault::physical::{Backend, FeedEvent, HaBackend, Head, Ledger, Op, StorageError};
+use crate::vault::physical::head::FORMAT;
+use crate::vault::physical::{
+    Backend, BatchId, Commit, FeedEvent, HaBackend, Head, Ledger, LockName, Op, StorageError,
+};
+
+/// Events that wait for the election.
+const EVENTS: usize = 1024;
+
+/// Events of the journal that a subscriber may lag behind.
+const FEED: usize = 4096;
+
+/// Bounds of initialisation: attempts, the wait for each, and the pause between them.
+const INIT_ATTEMPTS: u32 = 20;
+const INIT_TIMEOUT: Duration = Duration::from_secs(5);
+const INIT_PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest wait for a step-down, the taking back included.
+const STEP_DOWN: Duration = Duration::from_secs(10);
 
 /// Why there is no ledger at the moment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -101,26 +123,23 @@ impl InitError {
 pub struct Admission {
     /// What the request reads and writes through.
     pub ledger: Arc<dyn Ledger>,
-    count: Arc<AtomicUsize>,
+    running: Arc<Running>,
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.running.leave();
     }
 }
 
 /// Leadership on one node.
 pub struct Ha {
-    settings: HaSettings,
-    status: watch::Receiver<HaStatus>,
-    _status: watch::Sender<HaStatus>,
-    feed: broadcast::Sender<FeedEvent>,
-    in_flight: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
 }
 
 impl Ha {
-    /// Starts to follow the storage, to watch the lock and to take part in elections, until `shutdown`.
+    /// Starts to follow the storage, to watch the lock and to take part in elections, until `shutdown`. Without a
+    /// lock (or with [`HaSettings::lock_disabled`]) no other node may use the storage.
     #[expect(clippy::too_many_arguments, reason = "every part is a boundary that tests replace")]
     pub fn start(
         settings: HaSettings,
@@ -132,32 +151,51 @@ impl Ha {
         candidate: Arc<dyn Candidate>,
         shutdown: Shutdown,
     ) -> Arc<Self> {
-        let _ = (backend, lock, peers, clock, random, candidate, shutdown);
-        let (sender, status) = watch::channel(HaStatus {
+        let lock = lock.filter(|_| !settings.lock_disabled);
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let status = HaStatus {
             role: Role::Unknown,
             leader: None,
             head: None,
             storage_away: None,
             reason: "starting".to_owned(),
+        };
+        let shared = Arc::new(Shared {
+            parts: Parts { settings, backend, lock, peers, clock, random, candidate, shutdown },
+            events,
+            status: watch::Sender::new(status),
+            feed: broadcast::Sender::new(FEED),
+            followed: watch::Sender::new(None),
+            proof: Mutex::default(),
+            term: Mutex::default(),
+            newest: Mutex::default(),
+            view: Mutex::default(),
+            table: Mutex::default(),
+            running: Arc::default(),
+            is_holding: AtomicBool::new(false),
+            is_serving: AtomicBool::new(false),
+            handover_waiters: Mutex::default(),
+            checks: AtomicU64::new(0),
+            past: Mutex::default(),
         });
-        let (feed, _) = broadcast::channel(1024);
-        Arc::new(Self { settings, status, _status: sender, feed, in_flight: Arc::default() })
+        run::start(&shared, receiver);
+        Arc::new(Self { shared })
     }
 
     /// The settings that this node was started with.
     pub fn settings(&self) -> &HaSettings {
-        &self.settings
+        &self.shared.parts.settings
     }
 
-    /// This node's view of leadership, and its changes.
+    /// This node's view of leadership, and its changes. (A new head alone is no change.)
     pub fn status(&self) -> watch::Receiver<HaStatus> {
-        self.status.clone()
+        self.shared.status.subscribe()
     }
 
     /// Every event of the journal, in order, as this node follows it; a lagging receiver must treat
     /// [`broadcast::error::RecvError::Lagged`] as [`FeedEvent::Reset`].
     pub fn changes(&self) -> broadcast::Receiver<FeedEvent> {
-        self.feed.subscribe()
+        self.shared.feed.subscribe()
     }
 
     /// The ledger of the current role. A request takes it once and keeps it: after a change of roles the old ledger
@@ -166,7 +204,29 @@ impl Ha {
     /// # Errors
     /// See [`NoLedger`].
     pub fn ledger(&self) -> Result<Arc<dyn Ledger>, NoLedger> {
-        Err(NoLedger::NoLeader("starting".to_owned()))
+        let status = self.shared.status.borrow().clone();
+        match status.role {
+            Role::RolledBack { reason } => Err(NoLedger::RolledBack(reason)),
+            Role::Uninitialised => Err(NoLedger::Uninitialised),
+            Role::Unknown => Err(self.nobody(status.reason)),
+            Role::Sealed => Err(NoLedger::Sealed),
+            _ if !self.shared.parts.candidate.is_unsealed() => Err(NoLedger::Sealed),
+            Role::Active { .. } | Role::HandingOver => match self.shared.term() {
+                Some(term) => Ok(Arc::new(ActiveLedger(term))),
+                None => Err(self.nobody(status.reason)),
+            },
+            Role::Standby | Role::Preparing => Ok(Arc::new(StandbyLedger(Arc::clone(&self.shared)))),
+        }
+    }
+
+    /// A ledger that reads local state whatever this node's role is, for what must be read while sealed (seal
+    /// configuration, keyring). Its `begin` and `confirm` need a leader; `get` and `list` do not.
+    pub fn reader(&self) -> Arc<dyn Ledger> {
+        Arc::new(StandbyLedger(Arc::clone(&self.shared)))
+    }
+
+    fn nobody(&self, reason: String) -> NoLedger {
+        self.shared.away().map_or(NoLedger::NoLeader(reason), NoLedger::Storage)
     }
 
     /// Like [`Self::ledger`], and counts the request as running until the admission is dropped. While the node hands
@@ -175,9 +235,21 @@ impl Ha {
     /// # Errors
     /// See [`NoLedger`].
     pub fn admit(&self) -> Result<Admission, NoLedger> {
-        let ledger = self.ledger()?;
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Ok(Admission { ledger, count: Arc::clone(&self.in_flight) })
+        // Counted before the look: a handover that begins in between waits for it.
+        let running = Arc::clone(&self.shared.running);
+        running.enter();
+        let ledger = if self.shared.is_holding.load(Ordering::Acquire) {
+            Err(NoLedger::NoLeader("this node hands over".to_owned()))
+        } else {
+            self.ledger()
+        };
+        match ledger {
+            Ok(ledger) => Ok(Admission { ledger, running }),
+            Err(error) => {
+                running.leave();
+                Err(error)
+            }
+        }
     }
 
     /// Waits until a leader is known, at most `patience`.
@@ -185,8 +257,21 @@ impl Ha {
     /// # Errors
     /// The reason why there is none, when the time is over or at once if waiting cannot help.
     pub async fn wait_for_leader(&self, patience: Duration) -> Result<Leader, NoLedger> {
-        let _ = patience;
-        Err(NoLedger::NoLeader("starting".to_owned()))
+        let mut status = self.shared.status.subscribe();
+        let found = status.wait_for(|status| match &status.role {
+            Role::Active { .. } | Role::RolledBack { .. } | Role::Uninitialised => true,
+            _ => status.leader.is_some(),
+        });
+        let found = match tokio::time::timeout(patience, found).await {
+            Ok(Ok(status)) => status.clone(),
+            _ => return Err(self.nobody(self.shared.status.borrow().reason.clone())),
+        };
+        match (found.role, found.leader) {
+            (Role::Active { .. }, _) => Ok(Leader::Here),
+            (Role::RolledBack { reason }, _) => Err(NoLedger::RolledBack(reason)),
+            (_, Some(leader)) => Ok(Leader::There(leader)),
+            (_, None) => Err(NoLedger::Uninitialised),
+        }
     }
 
     /// Creates the head of a new cluster together with `ops` (keyring, seal configuration, mount tables), if the store
@@ -195,8 +280,42 @@ impl Ha {
     /// # Errors
     /// See [`InitError`].
     pub async fn initialise(&self, cluster: &str, ops: Vec<Op>) -> Result<Head, InitError> {
-        let _ = (cluster, ops);
-        Err(InitError::Unknown("starting".to_owned()))
+        let parts = &self.shared.parts;
+        let none = || LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() };
+        let head = Head {
+            cluster: cluster.to_owned(),
+            lock: parts.lock.as_ref().map_or_else(none, |lock| lock.name()),
+            epoch: 0,
+            seq: 1,
+            batch_id: BatchId::new(&*parts.random),
+            node: parts.settings.identity.clone(),
+            format: FORMAT,
+            time: self.shared.unix(),
+        };
+        let mut reason = String::new();
+        for attempt in 0..INIT_ATTEMPTS {
+            let commit = tokio::time::timeout(INIT_TIMEOUT, parts.backend.commit(None, &head, &ops)).await;
+            match commit {
+                Ok(Commit::Committed) => return Ok(self.initialised(head).await),
+                // The cluster's UUID was made for this call: whoever leads it by now, this call has made it.
+                Ok(Commit::Fenced { current: Some(current) }) if current.cluster == head.cluster => {
+                    return Ok(self.initialised(current).await);
+                }
+                Ok(Commit::Fenced { current: Some(_) }) => return Err(InitError::Already),
+                Ok(Commit::Refused(error)) if attempt == 0 => return Err(InitError::Storage(error)),
+                Ok(Commit::Refused(error)) => reason = error.to_string(),
+                Ok(Commit::Unknown { reason: why }) => reason = why,
+                Ok(Commit::Fenced { current: None }) => "the storage contradicts itself".clone_into(&mut reason),
+                Err(_) => reason = self.shared.silence(INIT_TIMEOUT).to_string(),
+            }
+            tokio::time::sleep(INIT_PAUSE).await;
+        }
+        Err(InitError::Unknown(reason))
+    }
+
+    async fn initialised(&self, head: Head) -> Head {
+        self.shared.tell(Event::Saw(head.clone())).await;
+        head
     }
 
     /// Gives the leadership up: returns when another node leads. This node does not stand for ten seconds.
@@ -204,36 +323,78 @@ impl Ha {
     /// # Errors
     /// See [`StepDownError`].
     pub async fn step_down(&self) -> Result<(), StepDownError> {
-        Err(StepDownError::NotActive)
+        if self.shared.parts.lock.is_none() {
+            return Err(StepDownError::Disabled);
+        }
+        if !self.shared.status.borrow().role.is_active() {
+            return Err(StepDownError::NotActive);
+        }
+        self.hand_over(Cause::StepDown, STEP_DOWN).await.map_err(StepDownError::Failed)
     }
 
     /// Hands over if this node is active (SIGTERM), at most `patience`; it never stands again in this process.
     pub async fn shutdown_handover(&self, patience: Duration) {
-        let _ = patience;
+        if let Err(reason) = self.hand_over(Cause::Shutdown, patience).await {
+            tracing::info!(reason, "ends without a handover");
+        }
+    }
+
+    async fn hand_over(&self, cause: Cause, patience: Duration) -> Result<(), String> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.shared.handover_waiters).push(sender);
+        self.shared.tell(Event::HandOver { cause }).await;
+        match tokio::time::timeout(patience, receiver).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err("this node has ended".to_owned()),
+            Err(_) => Err("it took too long".to_owned()),
+        }
     }
 
     /// Answers the peer whose certificate names `from`.
     pub async fn answer(&self, from: &str, request: PeerRequest) -> PeerResponse {
-        let _ = (from, request);
-        PeerResponse::NotActive { leader: None }
+        self.shared.answer(from, request).await
     }
 
     /// Tells that the vault was unsealed here.
-    pub fn notify_unsealed(&self) {}
+    pub fn notify_unsealed(&self) {
+        self.shared.hint(Event::Able(true));
+    }
 
     /// Tells that the vault was sealed here: an active node gives the leadership up.
-    pub fn notify_sealed(&self) {}
+    pub fn notify_sealed(&self) {
+        self.shared.hint(Event::Able(false));
+    }
 
     /// Goes on after the storage went back in time: a person has decided that what it holds now is the truth.
-    pub fn acknowledge_rollback(&self) {}
+    pub async fn acknowledge_rollback(&self) {
+        self.shared.tell(Event::RollbackAcknowledged).await;
+    }
 
     /// The other nodes that this one has heard of lately.
     pub fn peers(&self) -> Vec<PeerStatus> {
-        Vec::new()
+        lock(&self.shared.table).values().cloned().collect()
     }
 
     /// Counters and gauges.
     pub fn metrics(&self) -> HaMetrics {
-        HaMetrics::default()
+        let past = *lock(&self.shared.past);
+        let (current, queued, queued_bytes) = self.shared.term().map(|term| term.figures()).unwrap_or_default();
+        let view = lock(&self.shared.view).clone();
+        HaMetrics {
+            epoch: view.highest.as_ref().map_or(0, |head| head.epoch),
+            seq: view.highest.as_ref().map_or(0, |head| head.seq),
+            elections: view.elections,
+            promotions: view.promotions,
+            commits: past.commits + current.commits,
+            transactions: past.transactions + current.transactions,
+            largest_batch: past.largest_batch.max(current.largest_batch),
+            fenced: past.fenced + current.fenced,
+            unknown: past.unknown + current.unknown,
+            conflicts: past.conflicts + current.conflicts,
+            checks: self.shared.checks.load(Ordering::Relaxed),
+            queued: queued as u64,
+            queued_bytes: queued_bytes as u64,
+            in_flight: self.shared.running.count(),
+        }
     }
 }

@@ -4,9 +4,13 @@
 //! that carries out what the machines ask for. No safety argument rests on the lock: the head fences.
 
 mod candidate;
+mod driver;
 mod handle;
 mod settings;
 mod status;
+
+#[cfg(test)]
+mod tests;
 
 pub mod committer;
 pub mod election;

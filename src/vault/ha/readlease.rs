@@ -76,6 +76,11 @@ impl ReadLease {
         !self.renounced && self.succeeded >= check
     }
 
+    /// When what last proved leadership was sent.
+    pub fn proven_at(&self) -> Option<Moment> {
+        self.proven_at
+    }
+
     /// Gives up this epoch's reads for good. Called before the renunciation is sent to anybody.
     pub fn renounce(&mut self) {
         self.renounced = true;

@@ -94,6 +94,8 @@ pub struct PeerStatus {
     pub is_able: bool,
     /// Whether it said that it is the active node.
     pub is_active: bool,
+    /// The highest storage format that it can write.
+    pub format: u32,
     /// The newest head that it had.
     pub head: Option<Head>,
     /// When it was last heard of.

@@ -87,6 +87,8 @@ pub enum Event {
     },
     /// The lock could not be read or watched.
     LockAway,
+    /// A peer hints that the lock has changed.
+    Nudged,
     /// Answer to [`Effect::Swap`].
     Swapped {
         /// The effect that asked.

@@ -186,6 +186,11 @@ impl Election {
         self.obstacle().is_none() && now >= self.pause_until
     }
 
+    /// Whether this node's wall clock was found not to be trusted.
+    pub fn is_skewed(&self) -> bool {
+        self.is_skewed
+    }
+
     /// One sentence for people: what the node waits for.
     pub fn reason(&self) -> &str {
         &self.reason
@@ -206,6 +211,7 @@ impl Election {
             Event::Tick => {}
             Event::Lock { number, content } => self.saw_lock(number, content, cx, out),
             Event::LockAway => self.lost_lock(cx),
+            Event::Nudged => self.look(out),
             Event::Swapped { number, outcome } => self.swapped(number, outcome, cx, out),
             Event::Checked { number, floor, head } => self.checked(number, floor.as_ref(), head, cx, out),
             Event::Saw(head) => self.saw_head(&head, cx, out),

@@ -1,0 +1,392 @@
+//! Three nodes in one process over one store, one lock and a network of function calls.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::*;
+use crate::base::clock::SystemClock;
+use crate::base::random::SystemRandom;
+use crate::base::task::{Shutdown, spawn};
+use crate::vault::physical::inmem::{InmemBackend, InmemRegister, Store};
+use crate::vault::physical::{
+    Backend, Commit, Consistency, Feed, HaBackend, Head, Ledger, Limits, Listing, LockName, LockRecord, Op,
+    RegisterError, RegisterWatch, StorageError, SubmitError, Swap, Transaction, Value, Version, Versioned,
+};
+
+/// What one node's process can and cannot do any more.
+#[derive(Default)]
+struct Faults {
+    /// Killed: nothing it sends arrives, nothing it waits for comes.
+    is_dead: AtomicBool,
+    /// The storage does not answer.
+    is_cut: AtomicBool,
+}
+
+impl Faults {
+    async fn pass(&self) {
+        if self.is_dead.load(Ordering::SeqCst) || self.is_cut.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Storage(InmemBackend, Arc<Faults>);
+
+#[async_trait]
+impl Backend for Storage {
+    fn kind(&self) -> &'static str {
+        "inmem"
+    }
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+    async fn commit(&self, expected: Option<&Head>, next: &Head, ops: &[Op]) -> Commit {
+        self.1.pass().await;
+        let answer = self.0.commit(expected, next, ops).await;
+        self.1.pass().await;
+        answer
+    }
+    async fn get(&self, key: &str) -> Result<Value, StorageError> {
+        self.0.get(key).await
+    }
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Listing, StorageError> {
+        self.0.list(prefix, after, limit).await
+    }
+    async fn check(&self) -> Result<Option<Head>, StorageError> {
+        self.1.pass().await;
+        self.0.check().await
+    }
+    async fn follow(&self, from: Option<Head>) -> Result<Box<dyn Feed>, StorageError> {
+        self.0.follow(from).await
+    }
+}
+
+struct Lock(InmemRegister, Arc<Faults>);
+
+#[async_trait]
+impl HaBackend for Lock {
+    fn name(&self) -> LockName {
+        self.0.name()
+    }
+    async fn read(&self) -> Result<Option<Versioned>, RegisterError> {
+        self.1.pass().await;
+        self.0.read().await
+    }
+    async fn swap(&self, expected: Option<&Version>, next: &LockRecord) -> Swap {
+        self.1.pass().await;
+        self.0.swap(expected, next).await
+    }
+    async fn watch(&self) -> Result<Box<dyn RegisterWatch>, RegisterError> {
+        self.0.watch().await
+    }
+}
+
+type Table = Arc<Mutex<BTreeMap<String, (Weak<Ha>, Arc<Faults>)>>>;
+
+struct Network {
+    table: Table,
+    me: String,
+}
+
+#[async_trait]
+impl PeerClient for Network {
+    async fn ask(&self, peer: &PeerAddress, message: PeerRequest) -> Result<PeerResponse, PeerError> {
+        let found = self.table.lock().unwrap().get(&peer.identity).cloned();
+        let Some((node, faults)) = found else { return Err(PeerError::Refused("nobody".into())) };
+        match node.upgrade() {
+            Some(node) if !faults.is_dead.load(Ordering::SeqCst) => Ok(node.answer(&self.me, message).await),
+            _ => Err(PeerError::Refused("gone".into())),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Vault(AtomicBool);
+
+#[async_trait]
+impl Candidate for Vault {
+    fn is_unsealed(&self) -> bool {
+        !self.0.load(Ordering::SeqCst)
+    }
+    async fn probe(&self, ledger: Arc<dyn Ledger>) -> Result<(), String> {
+        ledger.get("probe", Consistency::Committed).await.map(|_| ()).map_err(|e| e.to_string())
+    }
+}
+
+struct Node {
+    ha: Arc<Ha>,
+    faults: Arc<Faults>,
+    shutdown: Shutdown,
+}
+
+struct Cluster {
+    nodes: Vec<Node>,
+    backend: InmemBackend,
+}
+
+impl Cluster {
+    async fn start(count: usize) -> Self {
+        let (backend, register) = (InmemBackend::of(Store::new()), InmemRegister::new());
+        let table = Table::default();
+        let mut nodes = Vec::new();
+        for name in ["a_1_x", "b_1_x", "c_1_x"].into_iter().take(count) {
+            let faults = Arc::<Faults>::default();
+            let mut settings = HaSettings::new(name, &format!("http://{name}"), &format!("https://{name}"));
+            settings.lease_seconds = 2;
+            let shutdown = Shutdown::default();
+            let ha = Ha::start(
+                settings,
+                Arc::new(Storage(backend.clone(), Arc::clone(&faults))),
+                Some(Arc::new(Lock(register.clone(), Arc::clone(&faults)))),
+                Arc::new(Network { table: Arc::clone(&table), me: name.to_owned() }),
+                Arc::new(SystemClock),
+                Arc::new(SystemRandom),
+                Arc::new(Vault::default()),
+                shutdown.clone(),
+            );
+            table.lock().unwrap().insert(name.to_owned(), (Arc::downgrade(&ha), Arc::clone(&faults)));
+            nodes.push(Node { ha, faults, shutdown });
+        }
+        let cluster = Self { nodes, backend };
+        cluster.nodes[0].ha.initialise("cluster", vec![]).await.unwrap();
+        cluster.leader().await;
+        cluster
+    }
+
+    /// The node that leads, once one does and all others know it.
+    async fn leader(&self) -> usize {
+        let find = async {
+            loop {
+                let leads = |n: &Node| n.ha.status().borrow().role.is_active() && !n.faults.is_dead.load(Ordering::SeqCst);
+                if let Some(at) = self.nodes.iter().position(leads) {
+                    let me = &self.nodes[at].ha.settings().identity;
+                    let knows = |n: &Node| n.ha.status().borrow().leader.as_ref().is_some_and(|l| l.identity == *me);
+                    let alive = self.nodes.iter().filter(|n| !n.faults.is_dead.load(Ordering::SeqCst));
+                    if alive.into_iter().all(knows) {
+                        return at;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), find).await.expect("a leader")
+    }
+
+    fn kill(&self, at: usize) {
+        self.nodes[at].faults.is_dead.store(true, Ordering::SeqCst);
+        self.nodes[at].shutdown.trigger();
+    }
+
+    fn end(&self) {
+        for node in &self.nodes {
+            node.shutdown.trigger();
+        }
+    }
+}
+
+/// Adds one to a counter, as a request does: again until it is certain. `None`: it may have happened.
+async fn add_one(ledger: &dyn Ledger, key: &str) -> Result<Option<u64>, SubmitError> {
+    loop {
+        let reading = ledger.get(key, Consistency::Pending).await?;
+        let count = reading.value.map_or(0, |v| String::from_utf8_lossy(&v).parse::<u64>().unwrap()) + 1;
+        let mut transaction = Transaction::default();
+        transaction.note_read(key, reading.stamp);
+        transaction.writes.insert(key.into(), Some(Bytes::from(count.to_string())));
+        match ledger.submit(transaction).await {
+            Ok(_) => return Ok(Some(count)),
+            Err(SubmitError::Conflict | SubmitError::NotApplied) => {}
+            Err(SubmitError::Unknown { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn read(ledger: &dyn Ledger, key: &str, staleness: u64) -> Result<(u64, Option<u64>), SubmitError> {
+    let pass = ledger.begin(staleness).await?;
+    let reading = ledger.get(key, Consistency::Committed).await?;
+    let confirmed = ledger.confirm(&pass, Some(reading.stamp)).await?;
+    Ok((reading.value.map_or(0, |v| String::from_utf8_lossy(&v).parse().unwrap()), confirmed.staleness_ms))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_active_acknowledged_every_node_reads() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let ledger = cluster.nodes[leader].ha.ledger().unwrap();
+    assert!(ledger.is_writable());
+    for round in 1..=20 {
+        assert_eq!(add_one(&*ledger, "k").await.unwrap(), Some(round));
+        for node in &cluster.nodes {
+            assert_eq!(read(&*node.ha.ledger().unwrap(), "k", 0).await, Ok((round, None)));
+        }
+    }
+    let standby = cluster.nodes[(leader + 1) % 3].ha.ledger().unwrap();
+    assert_eq!(standby.submit(Transaction::default()).await.unwrap_err(), SubmitError::NotActive);
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_kill_another_leads_and_nothing_acknowledged_is_lost() {
+    let cluster = Arc::new(Cluster::start(3).await);
+    let old = cluster.leader().await;
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let ledger = cluster.nodes[old].ha.ledger().unwrap();
+    let (count, old_ledger) = (Arc::clone(&acknowledged), Arc::clone(&ledger));
+    let writer = spawn("writer", async move {
+        while let Ok(Some(last)) = add_one(&*old_ledger, "k").await {
+            count.store(last, Ordering::SeqCst);
+        }
+    });
+    while acknowledged.load(Ordering::SeqCst) < 50 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    cluster.kill(old);
+    let new = cluster.leader().await;
+    assert_ne!(new, old);
+    let after = acknowledged.load(Ordering::SeqCst);
+    let (found, _) = read(&*cluster.nodes[new].ha.ledger().unwrap(), "k", 0).await.unwrap();
+    assert!(found >= after && found <= after + 1, "{after} acknowledged, {found} found");
+    assert!(read(&*ledger, "k", 0).await.is_err(), "the old active answers nothing");
+    writer.abort();
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handover_under_load_fails_no_request() {
+    let cluster = Arc::new(Cluster::start(3).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = Vec::new();
+    for client in 0..4 {
+        let (cluster, stop) = (Arc::clone(&cluster), Arc::clone(&stop));
+        clients.push(spawn("client", async move {
+            let key = format!("k{client}");
+            let mut done = 0;
+            while !stop.load(Ordering::SeqCst) {
+                // What http does: hold while nobody leads, forward what was certainly not carried out.
+                let Some(admission) = cluster.nodes.iter().find_map(|n| n.ha.admit().ok().filter(|a| a.ledger.is_writable())) else {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
+                };
+                match add_one(&*admission.ledger, &key).await {
+                    Ok(Some(count)) => {
+                        done += 1;
+                        assert_eq!(count, done, "each is carried out once");
+                    }
+                    Err(SubmitError::NotActive) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            (key, done)
+        }));
+    }
+    for _ in 0..2 {
+        let old = cluster.leader().await;
+        // Greetings tell the active who could take over.
+        while cluster.nodes[old].ha.peers().iter().filter(|peer| peer.is_able && !peer.is_active).count() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        cluster.nodes[old].ha.step_down().await.unwrap();
+        assert_ne!(cluster.leader().await, old);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stop.store(true, Ordering::SeqCst);
+    let leader = cluster.leader().await;
+    for client in clients {
+        let (key, done) = client.await.unwrap();
+        assert_eq!(read(&*cluster.nodes[leader].ha.ledger().unwrap(), &key, 0).await.unwrap().0, done);
+        assert!(done > 10, "{done}");
+    }
+    assert_eq!(cluster.backend.snapshot().head().unwrap().epoch, 3, "two handovers, two claims");
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_storage_is_away_every_request_is_told_so_within_a_second() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let ledger = cluster.nodes[leader].ha.ledger().unwrap();
+    add_one(&*ledger, "k").await.unwrap();
+    for node in &cluster.nodes {
+        node.faults.is_cut.store(true, Ordering::SeqCst);
+    }
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    for node in &cluster.nodes {
+        let ledger = node.ha.ledger().unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(1), read(&*ledger, "k", 0)).await.expect("in time");
+        let Err(SubmitError::Storage(error)) = &answer else { panic!("{answer:?}") };
+        assert!(error.to_string().contains("inmem"), "{error}");
+    }
+    for _ in 0..2 {
+        let answer = tokio::time::timeout(Duration::from_millis(1300), add_one(&*ledger, "k")).await.expect("in time");
+        assert!(matches!(answer, Ok(None) | Err(SubmitError::Storage(_))), "{answer:?}");
+    }
+    let (count, staleness) = read(&*ledger, "k", 60_000).await.unwrap();
+    assert!((1..=2).contains(&count) && staleness.is_some_and(|ms| ms >= 500), "{count} {staleness:?}");
+    for node in &cluster.nodes {
+        node.faults.is_cut.store(false, Ordering::SeqCst);
+    }
+    let works = async {
+        loop {
+            let leader = cluster.leader().await;
+            let ledger = cluster.nodes[leader].ha.ledger().unwrap();
+            if let Ok(Some(count)) = add_one(&*ledger, "k").await {
+                return count;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let count = tokio::time::timeout(Duration::from_secs(15), works).await.expect("works again");
+    assert!((2..=3).contains(&count), "{count}");
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listings_and_reads_of_the_queue_see_what_is_pending_and_take_it_back() {
+    let cluster = Cluster::start(1).await;
+    let ledger = cluster.nodes[cluster.leader().await].ha.ledger().unwrap();
+    for key in ["p/a", "p/b", "p/c", "q"] {
+        add_one(&*ledger, key).await.unwrap();
+    }
+    let mut delete = Transaction::default();
+    delete.writes.insert("p/b".into(), None);
+    ledger.submit(delete).await.unwrap();
+    let keys = ledger.list("p/", None, 10, Consistency::Pending).await.unwrap();
+    assert_eq!((keys.keys, keys.more), (vec!["p/a".to_owned(), "p/c".to_owned()], false));
+    let cut = ledger.list("p/", None, 1, Consistency::Pending).await.unwrap();
+    assert_eq!((cut.keys, cut.more), (vec!["p/a".to_owned()], true));
+    let mut stale = Transaction::default();
+    stale.note_list("p/", cut.stamp);
+    add_one(&*ledger, "p/z").await.unwrap();
+    stale.writes.insert("x".into(), Some(Bytes::new()));
+    assert_eq!(ledger.submit(stale).await.unwrap_err(), SubmitError::Conflict);
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storage_that_went_back_in_time_is_served_by_nobody() {
+    let cluster = Cluster::start(3).await;
+    let before = cluster.backend.snapshot();
+    let leader = cluster.leader().await;
+    let ledger = cluster.nodes[leader].ha.ledger().unwrap();
+    add_one(&*ledger, "k").await.unwrap();
+    cluster.backend.restore(before);
+    let stopped = async {
+        for node in &cluster.nodes {
+            node.ha.status().wait_for(|s| matches!(s.role, Role::RolledBack { .. })).await.unwrap();
+        }
+    };
+    let stopped = tokio::time::timeout(Duration::from_secs(10), stopped).await;
+    let roles: Vec<_> = cluster.nodes.iter().map(|n| n.ha.status().borrow().clone()).collect();
+    stopped.unwrap_or_else(|_| panic!("all nodes stop: {roles:#?}"));
+    assert!(read(&*ledger, "k", 0).await.is_err());
+    for node in &cluster.nodes {
+        assert!(matches!(node.ha.ledger(), Err(NoLedger::RolledBack(_))));
+        assert!(node.ha.initialise("other", vec![]).await.is_err());
+    }
+    cluster.end();
+}
