@@ -9,8 +9,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::candidate::Candidate;
 use super::driver::active_ledger::ActiveLedger;
-use super::driver::run;
 use super::driver::member::{Parts, Running, Shared, lock};
+use super::driver::run;
 use super::driver::standby_ledger::StandbyLedger;
 use super::election::{Cause, Event};
 use super::peer::{PeerClient, PeerRequest, PeerResponse};
@@ -305,7 +305,9 @@ impl Ha {
                 Ok(Commit::Refused(error)) if attempt == 0 => return Err(InitError::Storage(error)),
                 Ok(Commit::Refused(error)) => reason = error.to_string(),
                 Ok(Commit::Unknown { reason: why }) => reason = why,
-                Ok(Commit::Fenced { current: None }) => "the storage contradicts itself".clone_into(&mut reason),
+                Ok(Commit::Fenced { current: None }) => {
+                    "the storage contradicts itself".clone_into(&mut reason)
+                }
                 Err(_) => reason = self.shared.silence(INIT_TIMEOUT).to_string(),
             }
             tokio::time::sleep(INIT_PAUSE).await;
@@ -378,7 +380,8 @@ impl Ha {
     /// Counters and gauges.
     pub fn metrics(&self) -> HaMetrics {
         let past = *lock(&self.shared.past);
-        let (current, queued, queued_bytes) = self.shared.term().map(|term| term.figures()).unwrap_or_default();
+        let (current, queued, queued_bytes) =
+            self.shared.term().map(|term| term.figures()).unwrap_or_default();
         let view = lock(&self.shared.view).clone();
         HaMetrics {
             epoch: view.highest.as_ref().map_or(0, |head| head.epoch),

@@ -162,10 +162,13 @@ impl Cluster {
     async fn leader(&self) -> usize {
         let find = async {
             loop {
-                let leads = |n: &Node| n.ha.status().borrow().role.is_active() && !n.faults.is_dead.load(Ordering::SeqCst);
+                let leads = |n: &Node| {
+                    n.ha.status().borrow().role.is_active() && !n.faults.is_dead.load(Ordering::SeqCst)
+                };
                 if let Some(at) = self.nodes.iter().position(leads) {
                     let me = &self.nodes[at].ha.settings().identity;
-                    let knows = |n: &Node| n.ha.status().borrow().leader.as_ref().is_some_and(|l| l.identity == *me);
+                    let knows =
+                        |n: &Node| n.ha.status().borrow().leader.as_ref().is_some_and(|l| l.identity == *me);
                     let alive = self.nodes.iter().filter(|n| !n.faults.is_dead.load(Ordering::SeqCst));
                     if alive.into_iter().all(knows) {
                         return at;
@@ -268,7 +271,9 @@ async fn a_handover_under_load_fails_no_request() {
             let mut done = 0;
             while !stop.load(Ordering::SeqCst) {
                 // What http does: hold while nobody leads, forward what was certainly not carried out.
-                let Some(admission) = cluster.nodes.iter().find_map(|n| n.ha.admit().ok().filter(|a| a.ledger.is_writable())) else {
+                let Some(admission) =
+                    cluster.nodes.iter().find_map(|n| n.ha.admit().ok().filter(|a| a.ledger.is_writable()))
+                else {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                     continue;
                 };
@@ -287,7 +292,8 @@ async fn a_handover_under_load_fails_no_request() {
     for _ in 0..2 {
         let old = cluster.leader().await;
         // Greetings tell the active who could take over.
-        while cluster.nodes[old].ha.peers().iter().filter(|peer| peer.is_able && !peer.is_active).count() == 0 {
+        while cluster.nodes[old].ha.peers().iter().filter(|peer| peer.is_able && !peer.is_active).count() == 0
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         cluster.nodes[old].ha.step_down().await.unwrap();
@@ -317,12 +323,14 @@ async fn while_the_storage_is_away_every_request_is_told_so_within_a_second() {
     tokio::time::sleep(Duration::from_millis(1000)).await;
     for node in &cluster.nodes {
         let ledger = node.ha.ledger().unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(1), read(&*ledger, "k", 0)).await.expect("in time");
+        let answer =
+            tokio::time::timeout(Duration::from_secs(1), read(&*ledger, "k", 0)).await.expect("in time");
         let Err(SubmitError::Storage(error)) = &answer else { panic!("{answer:?}") };
         assert!(error.to_string().contains("inmem"), "{error}");
     }
     for _ in 0..2 {
-        let answer = tokio::time::timeout(Duration::from_millis(1300), add_one(&*ledger, "k")).await.expect("in time");
+        let answer =
+            tokio::time::timeout(Duration::from_millis(1300), add_one(&*ledger, "k")).await.expect("in time");
         assert!(matches!(answer, Ok(None) | Err(SubmitError::Storage(_))), "{answer:?}");
     }
     let (count, staleness) = read(&*ledger, "k", 60_000).await.unwrap();

@@ -10,7 +10,8 @@ use super::member::{READ_TIMEOUT, lock};
 use super::term::Term;
 use crate::base::clock::UnixMillis;
 use crate::vault::physical::{
-    Confirmed, Consistency, Keys, Ledger, Limits, ReadPass, Reading, Stamp, StorageError, SubmitError, Transaction,
+    Confirmed, Consistency, Keys, Ledger, Limits, ReadPass, Reading, Stamp, StorageError, SubmitError,
+    Transaction,
 };
 
 /// Times that a listing is made anew because commits changed what it lists.
@@ -37,7 +38,12 @@ impl ActiveLedger {
         Ok((listing.keys, listing.more, listing.head.seq))
     }
 
-    async fn list_pending(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Keys, StorageError> {
+    async fn list_pending(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Keys, StorageError> {
         for _ in 0..LISTINGS {
             let deleted = {
                 let state = lock(&self.0.state);
@@ -98,7 +104,11 @@ impl Ledger for ActiveLedger {
             return Err(SubmitError::NotActive);
         }
         let committer = &state.committer;
-        Ok(ReadPass { floor: committer.acknowledged().clone(), begun: committer.newest_stamp(), max_staleness_ms })
+        Ok(ReadPass {
+            floor: committer.acknowledged().clone(),
+            begun: committer.newest_stamp(),
+            max_staleness_ms,
+        })
     }
 
     async fn get(&self, key: &str, consistency: Consistency) -> Result<Reading, StorageError> {
@@ -133,7 +143,10 @@ impl Ledger for ActiveLedger {
                 let mut state = lock(&self.0.state);
                 state.committer.validate(&transaction)?;
                 let floor = state.committer.acknowledged().clone();
-                (ReadPass { floor, begun: state.committer.newest_stamp(), max_staleness_ms: 0 }, transaction.newest_read())
+                (
+                    ReadPass { floor, begun: state.committer.newest_stamp(), max_staleness_ms: 0 },
+                    transaction.newest_read(),
+                )
             };
             return self.confirm(&pass, newest).await;
         }

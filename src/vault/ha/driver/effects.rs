@@ -45,7 +45,9 @@ impl Shared {
     pub(super) fn carry_out(self: &Arc<Self>, effect: Effect) {
         let shared = Arc::clone(self);
         match effect {
-            Effect::ReadLock { number } => _ = spawn("ha-read-lock", async move { shared.read_lock(number).await }),
+            Effect::ReadLock { number } => {
+                _ = spawn("ha-read-lock", async move { shared.read_lock(number).await })
+            }
             Effect::Swap { number, expected, record } => {
                 spawn("ha-write-lock", async move { shared.write_lock(number, expected, record).await });
             }
@@ -110,7 +112,10 @@ impl Shared {
                 }
             }
             Effect::RolledBack { reason } => {
-                tracing::error!(reason, "the storage went back in time: nothing is served until that is acknowledged");
+                tracing::error!(
+                    reason,
+                    "the storage went back in time: nothing is served until that is acknowledged"
+                );
                 spawn("ha-rolled-back", async move { shared.parts.candidate.storage_rolled_back().await });
             }
         }
@@ -143,7 +148,8 @@ impl Shared {
     }
 
     async fn claim(&self, expected: Head, next: Head) {
-        let commit = tokio::time::timeout(CLAIM_TIMEOUT, self.parts.backend.commit(Some(&expected), &next, &[])).await;
+        let commit =
+            tokio::time::timeout(CLAIM_TIMEOUT, self.parts.backend.commit(Some(&expected), &next, &[])).await;
         let answer = commit.unwrap_or_else(|_| Commit::Unknown { reason: "no answer in time".to_owned() });
         self.tell(Event::ClaimAnswered { batch: next.batch_id, answer }).await;
     }

@@ -212,10 +212,11 @@ impl Shared {
 
     /// Whether the storage is known to be away, as the error to answer with.
     pub(in crate::vault::ha) fn away(&self) -> Option<StorageError> {
-        self.status.borrow().storage_away.as_ref().map(|text| StorageError::Unavailable {
-            storage: self.storage(),
-            reason: text.clone(),
-        })
+        self.status
+            .borrow()
+            .storage_away
+            .as_ref()
+            .map(|text| StorageError::Unavailable { storage: self.storage(), reason: text.clone() })
     }
 
     /// Waits until the feed has reached `seq` here, at most `most`; whether it has.

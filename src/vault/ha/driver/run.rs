@@ -94,9 +94,15 @@ fn publish(shared: &Shared, election: &Election) {
     shared.status.send_if_modified(|status| {
         let next = HaStatus { role, leader, head, reason, storage_away: status.storage_away.clone() };
         // The head changes with every commit, and nobody waits for that here.
-        let has_changed = (&next.role, &next.leader, &next.reason) != (&status.role, &status.leader, &status.reason);
+        let has_changed =
+            (&next.role, &next.leader, &next.reason) != (&status.role, &status.leader, &status.reason);
         if next.role.word() != status.role.word() {
-            tracing::info!(from = status.role.word(), to = next.role.word(), reason = next.reason, "role changed");
+            tracing::info!(
+                from = status.role.word(),
+                to = next.role.word(),
+                reason = next.reason,
+                "role changed"
+            );
         }
         *status = next;
         has_changed
@@ -119,7 +125,11 @@ fn role_of(shared: &Shared, election: &Election) -> Role {
             };
             return Role::Active { epoch: reign.epoch(), since: reign.since(), since_unix };
         }
-        Phase::Taking(_) | Phase::Looking { .. } | Phase::Claiming(_) | Phase::Rising(_) | Phase::Active(_) => {
+        Phase::Taking(_)
+        | Phase::Looking { .. }
+        | Phase::Claiming(_)
+        | Phase::Rising(_)
+        | Phase::Active(_) => {
             return Role::Preparing;
         }
         Phase::Idle | Phase::Checking { .. } => {}

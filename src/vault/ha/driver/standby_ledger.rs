@@ -14,7 +14,8 @@ use crate::base::clock::UnixMillis;
 use crate::vault::ha::election::Event;
 use crate::vault::ha::peer::{PeerAddress, PeerRequest, PeerResponse};
 use crate::vault::physical::{
-    Confirmed, Consistency, Head, Keys, Ledger, Limits, ReadPass, Reading, Stamp, StorageError, SubmitError, Transaction,
+    Confirmed, Consistency, Head, Keys, Ledger, Limits, ReadPass, Reading, Stamp, StorageError, SubmitError,
+    Transaction,
 };
 
 /// How long local state may take to reach an index.
@@ -35,7 +36,9 @@ impl StandbyLedger {
             Ok(Ok(PeerResponse::Failed { reason })) => {
                 Err(SubmitError::Storage(StorageError::Unavailable { storage: shared.storage(), reason }))
             }
-            Ok(Ok(_) | Err(_)) | Err(_) => Err(shared.away().map_or(SubmitError::NotActive, SubmitError::Storage)),
+            Ok(Ok(_) | Err(_)) | Err(_) => {
+                Err(shared.away().map_or(SubmitError::NotActive, SubmitError::Storage))
+            }
         }
     }
 

@@ -194,7 +194,12 @@ impl Term {
     fn name_storage(&self, error: SubmitError) -> SubmitError {
         match error {
             SubmitError::Storage(StorageError::TooLarge { what, bytes, limit_bytes, .. }) => {
-                SubmitError::Storage(StorageError::TooLarge { storage: self.shared.storage(), what, bytes, limit_bytes })
+                SubmitError::Storage(StorageError::TooLarge {
+                    storage: self.shared.storage(),
+                    what,
+                    bytes,
+                    limit_bytes,
+                })
             }
             other => other,
         }
@@ -206,7 +211,9 @@ impl Term {
             _ if state.is_over => Some(Err(SubmitError::NotActive)),
             Settled::Committed => Some(Ok(())),
             Settled::Failed => Some(Err(SubmitError::NotApplied)),
-            Settled::Pending => state.committer.stalled().map(|error| Err(SubmitError::Storage(error.clone()))),
+            Settled::Pending => {
+                state.committer.stalled().map(|error| Err(SubmitError::Storage(error.clone())))
+            }
         });
         tokio::time::timeout(SETTLE, settled)
             .await

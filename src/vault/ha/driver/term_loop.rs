@@ -53,7 +53,8 @@ impl Term {
     async fn commit(&self, send: &Send) {
         let sent_at = self.shared.now();
         let backend = &self.shared.parts.backend;
-        let commit = tokio::time::timeout(COMMIT_TIMEOUT, backend.commit(Some(&send.expected), &send.next, &send.ops));
+        let commit =
+            tokio::time::timeout(COMMIT_TIMEOUT, backend.commit(Some(&send.expected), &send.next, &send.ops));
         tokio::pin!(commit);
         let answer = tokio::select! {
             answer = &mut commit => answer,
@@ -160,7 +161,8 @@ impl Term {
                     () = self.shared.parts.shutdown.wait() => return,
                 }
             };
-            let (sent_at, floor, acknowledged) = (self.shared.now(), self.shared.highest(), self.acknowledged());
+            let (sent_at, floor, acknowledged) =
+                (self.shared.now(), self.shared.highest(), self.acknowledged());
             let result = self.shared.check().await;
             let mut odd = None;
             {

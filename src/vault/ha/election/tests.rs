@@ -121,7 +121,8 @@ impl World {
     }
 
     fn active(&self) -> Option<usize> {
-        let serving: Vec<_> = (0..self.nodes.len()).filter(|i| self.nodes[*i].is_serving && !self.nodes[*i].is_dead).collect();
+        let serving: Vec<_> =
+            (0..self.nodes.len()).filter(|i| self.nodes[*i].is_serving && !self.nodes[*i].is_dead).collect();
         assert!(serving.len() <= 2, "{serving:?}");
         serving.into_iter().max_by_key(|i| self.epoch_of(*i))
     }
@@ -168,7 +169,8 @@ impl World {
             if self.nodes[at].is_dead {
                 continue;
             }
-            let cx = Context { now: Moment::from_origin(self.now), time: UnixMillis(5), random: &self.random };
+            let cx =
+                Context { now: Moment::from_origin(self.now), time: UnixMillis(5), random: &self.random };
             for effect in self.nodes[at].election.step(event, cx) {
                 self.carry_out(at, effect);
             }
@@ -181,9 +183,10 @@ impl World {
         let event = match effect {
             Effect::ReadLock { .. } if is_away => Event::LockAway,
             Effect::ReadLock { number } => Event::Lock { number, content: self.register.read() },
-            Effect::Swap { number, .. } if is_away => {
-                Event::Swapped { number, outcome: crate::vault::physical::Swap::Unknown { reason: "away".into() } }
-            }
+            Effect::Swap { number, .. } if is_away => Event::Swapped {
+                number,
+                outcome: crate::vault::physical::Swap::Unknown { reason: "away".into() },
+            },
             Effect::Swap { number, expected, record } => {
                 Event::Swapped { number, outcome: self.register.swap(expected.as_ref(), &record) }
             }
@@ -218,7 +221,8 @@ impl World {
             }
             Effect::Probe { number } => Event::Probed { number, is_serving: self.nodes[at].probe_works },
             Effect::AskStorage { number } => {
-                let by = (0..self.nodes.len()).find(|i| *i != at && !self.nodes[*i].is_dead && self.nodes[*i].probe_works);
+                let by = (0..self.nodes.len())
+                    .find(|i| *i != at && !self.nodes[*i].is_dead && self.nodes[*i].probe_works);
                 Event::StorageReached { number, by: by.map(|i| NAMES[i].to_owned()) }
             }
             Effect::FindSuccessors { number } => {
@@ -422,7 +426,11 @@ fn a_lock_that_was_deleted_is_written_again_and_nobody_is_deposed() {
     assert_eq!(world.record().holder, NAMES[old]);
     world.edit(|record| *record = LockRecord::default());
     world.run(20_000);
-    assert_eq!((world.active(), world.epoch()), (Some(old), 1), "an emptied lock that names no epoch is not believed");
+    assert_eq!(
+        (world.active(), world.epoch()),
+        (Some(old), 1),
+        "an emptied lock that names no epoch is not believed"
+    );
 }
 
 #[test]
@@ -453,7 +461,11 @@ fn a_long_absence_of_the_lock_service_moves_nothing() {
         node.seen_version = Some("forgotten".into());
     }
     world.run(20_000);
-    assert_eq!((world.active(), world.epoch()), (Some(old), 1), "the lease ran out only because nobody could renew it");
+    assert_eq!(
+        (world.active(), world.epoch()),
+        (Some(old), 1),
+        "the lease ran out only because nobody could renew it"
+    );
 }
 
 #[test]
@@ -493,7 +505,11 @@ fn storage_that_went_back_in_time_stops_everybody_until_acknowledged() {
     let reason = world.nodes[old].election.rolled_back().unwrap();
     assert!(reason.contains("stood at epoch 1"), "{reason}");
     world.run(60_000);
-    assert_eq!((world.active(), world.epoch()), (None, 0), "nobody claims: every node had seen the later head");
+    assert_eq!(
+        (world.active(), world.epoch()),
+        (None, 0),
+        "nobody claims: every node had seen the later head"
+    );
     for at in 0..NAMES.len() {
         world.send(at, Event::RollbackAcknowledged);
     }
@@ -505,7 +521,11 @@ fn storage_that_went_back_in_time_stops_everybody_until_acknowledged() {
 fn who_may_not_stand_does_not() {
     type Case = (&'static str, fn(&mut ElectionSettings), &'static str);
     let cases: [Case; 2] = [
-        ("lock", |s| s.lock = Some(LockName { kind: "etcd".into(), namespace: String::new(), name: "l".into() }), "adopt"),
+        (
+            "lock",
+            |s| s.lock = Some(LockName { kind: "etcd".into(), namespace: String::new(), name: "l".into() }),
+            "adopt",
+        ),
         ("format", |s| s.format = 0, "format"),
     ];
     for (what, change, word) in cases {
@@ -517,7 +537,11 @@ fn who_may_not_stand_does_not() {
         world.add(settings);
         world.run(20_000);
         assert_eq!((world.active(), world.epoch()), (None, 0), "{what}");
-        assert!(world.nodes[0].election.reason().contains(word), "{what}: {}", world.nodes[0].election.reason());
+        assert!(
+            world.nodes[0].election.reason().contains(word),
+            "{what}: {}",
+            world.nodes[0].election.reason()
+        );
     }
     let mut world = World::new();
     world.nodes.clear();
@@ -559,9 +583,12 @@ fn a_claim_follows_an_active_that_still_commits_but_no_other_epoch() {
     world.nodes[second].is_dead = true;
     world.nodes[old].is_dead = true;
     // A commit of the old epoch lands between the check and the claim.
-    world.run_until(10_000, |w| matches!(w.nodes[first].election.phase(), Phase::Idle) && w.now.as_millis() % 50 == 0);
+    world.run_until(10_000, |w| {
+        matches!(w.nodes[first].election.phase(), Phase::Idle) && w.now.as_millis() % 50 == 0
+    });
     let current = world.store.head().unwrap().clone();
-    let next = Head { seq: current.seq + 1, batch_id: BatchId::new(&SeededRandom::new(3)), ..current.clone() };
+    let next =
+        Head { seq: current.seq + 1, batch_id: BatchId::new(&SeededRandom::new(3)), ..current.clone() };
     world.store.commit(Some(&current), &next, &[]);
     world.run_until(10_000, |w| w.active() == Some(first));
     assert_eq!((world.epoch(), world.store.head().unwrap().seq), (2, next.seq + 1));
