@@ -52,8 +52,19 @@ pub(super) struct Connection {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run a server
+    /// Run a vault server
     Server(ServerArgs),
+    /// Print the definitions of the custom resources as YAML
+    Crd(CrdArgs),
+    /// Ask a URL and succeed if it answers with 2xx; for probes in images without a shell
+    Probe(ProbeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Commands that call a server.
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
     /// Show how the server is sealed and who leads (exit code 0 unsealed, 2 sealed, 1 error)
     Status,
     /// Log in with a token, read from the standard input if it is not given, and store it
@@ -72,10 +83,6 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KvCommand,
     },
-    /// Print the definitions of the custom resources as YAML
-    Crd(CrdArgs),
-    /// Ask a URL and succeed if it answers with 2xx; for probes in images without a shell
-    Probe(ProbeArgs),
     /// Initialise, unseal, seal and step down a server
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Operator {
@@ -85,25 +92,31 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ServerArgs {
-    /// Configuration file, or a folder of *.hcl and *.json files; may be given several times
-    #[arg(long, value_name = "FILE|FOLDER")]
-    pub(super) config: Vec<PathBuf>,
-    /// Development mode: in memory, initialised and unsealed, without TLS
-    #[arg(long, conflicts_with = "config")]
-    pub(super) dev: bool,
-    /// Root token of development mode [env: VAULT_DEV_ROOT_TOKEN_ID]
-    #[arg(long, value_name = "TOKEN", requires = "dev")]
-    pub(super) dev_root_token_id: Option<String>,
-    /// Address of development mode [env: VAULT_DEV_LISTEN_ADDRESS, default: 127.0.0.1:8200]
-    #[arg(long, value_name = "ADDRESS", requires = "dev")]
-    pub(super) dev_listen_address: Option<String>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct PathArgs {
     /// The path, for example secret/metadata
     pub(super) path: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Configuration, HCL or JSON: a file, or a folder of them; may be given more than once
+    #[arg(long, value_name = "FILE|FOLDER", conflicts_with = "dev")]
+    pub(super) config: Vec<PathBuf>,
+    /// Run a server for development: in memory, without TLS, initialised and unsealed. Never for real secrets
+    #[arg(long)]
+    pub(super) dev: bool,
+    /// Root token of the development server; it is visible in the process list [env: VAULT_DEV_ROOT_TOKEN_ID]
+    #[arg(long, requires = "dev", value_name = "TOKEN")]
+    pub(super) dev_root_token_id: Option<String>,
+    /// Address of the development server [env: VAULT_DEV_LISTEN_ADDRESS, default: 127.0.0.1:8200]
+    #[arg(long, requires = "dev", value_name = "ADDRESS")]
+    pub(super) dev_listen_address: Option<String>,
+    /// Lowest level that is logged: trace, debug, info, warn, error; wins over configuration and environment
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+    /// Form of the log: standard or json; wins over configuration and environment
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<String>,
 }
 
 #[derive(Debug, Args)]

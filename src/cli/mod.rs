@@ -28,8 +28,9 @@ mod write;
 mod tests;
 
 use clap::Parser;
+use tokio::runtime::Builder;
 
-use args::{Cli, Command, OperatorCommand};
+use args::{Cli, ClientCommand, Command, Connection, OperatorCommand};
 use connect::Session;
 use failure::Failure;
 use output::Report;
@@ -44,31 +45,45 @@ pub fn main() -> std::process::ExitCode {
         Err(error) => return output::usage(&error),
     };
     let environment = Environment::process();
-    if let Command::Server(args) = &cli.command {
-        return output::finish(server::run(args, &environment));
-    }
-    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(client_command(cli, &environment)),
-        Err(error) => Err(Failure::local(format!("the runtime cannot start: {error}"))),
+    let outcome = match cli.command {
+        Command::Server(args) => on_runtime(Builder::new_multi_thread(), server::run(args, &environment)),
+        Command::Crd(args) => crd::run(&args),
+        Command::Probe(args) => on_runtime(Builder::new_current_thread(), probe::run(&args)),
+        Command::Client(command) => {
+            on_runtime(Builder::new_current_thread(), client(command, &cli.connection, &environment))
+        }
     };
     output::finish(outcome)
 }
 
+fn on_runtime(
+    mut builder: Builder,
+    command: impl Future<Output = Result<Report, Failure>>,
+) -> Result<Report, Failure> {
+    let runtime = builder.enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::local(format!("the runtime cannot start: {e}")))?;
+    let outcome = runtime.block_on(command);
+    // Tasks that wait for a storage or a peer must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
 /// Runs a command that calls a server.
-async fn client_command(cli: Cli, environment: &Environment) -> Result<Report, Failure> {
-    let session = Session::new(&cli.connection, environment)?;
-    match cli.command {
-        Command::Status => status::run(&session).await,
-        Command::Login(args) => login::run(&session, args).await,
-        Command::Read(args) => read::run(&session, args).await,
-        Command::Write(args) => write::run(&session, args).await,
-        Command::List(args) => list::run(&session, args).await,
-        Command::Delete(args) => delete::run(&session, args).await,
-        Command::Server(_) => Err(Failure::local("a server is no client: it starts before a session is made")),
-        Command::Crd(args) => crd::run(&args),
-        Command::Probe(args) => probe::run(&args).await,
-        Command::Kv { command } => kv::run(&session, command).await,
-        Command::Operator { command } => match command {
+async fn client(
+    command: ClientCommand,
+    connection: &Connection,
+    environment: &Environment,
+) -> Result<Report, Failure> {
+    let session = Session::new(connection, environment)?;
+    match command {
+        ClientCommand::Status => status::run(&session).await,
+        ClientCommand::Login(args) => login::run(&session, args).await,
+        ClientCommand::Read(args) => read::run(&session, args).await,
+        ClientCommand::Write(args) => write::run(&session, args).await,
+        ClientCommand::List(args) => list::run(&session, args).await,
+        ClientCommand::Delete(args) => delete::run(&session, args).await,
+        ClientCommand::Kv { command } => kv::run(&session, command).await,
+        ClientCommand::Operator { command } => match command {
             OperatorCommand::Init(args) => init::run(&session, args).await,
             OperatorCommand::Unseal(args) => unseal::run(&session, args).await,
             OperatorCommand::Seal => seal::run(&session).await,

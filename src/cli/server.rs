@@ -1,36 +1,45 @@
-//! `server`: runs the vault core in the foreground.
+//! `server`: runs a vault server until it is asked to end.
 
 use super::args::ServerArgs;
 use super::failure::Failure;
 use super::output::Report;
 use crate::base::secret::SecretString;
-use crate::config::{self, Environment, ServerConfig};
+use crate::config::{self, Environment, LogConfig, LogFormat, LogLevel, ServerConfig};
 use crate::telemetry::logging;
 use crate::vault::node::{self, BackendTable};
 
-/// Runs the server until it is asked to end.
-pub(super) fn run(args: &ServerArgs, environment: &Environment) -> Result<Report, Failure> {
-    let config = read(args, environment)?;
-    logging::start(config.log).map_err(|error| Failure::local(error.to_string()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::local(format!("the runtime cannot start: {error}")))?;
-    let ended = runtime.block_on(node::run(&config, environment, &BackendTable::default()));
-    // Tasks that wait for a storage or a peer must not hold up the end.
-    runtime.shutdown_background();
-    ended.map_err(|error| Failure::local(format!("Error starting the server: {error}")))?;
-    Ok(Report::text(String::new()))
+/// Runs the command.
+pub(super) async fn run(args: ServerArgs, environment: &Environment) -> Result<Report, Failure> {
+    let mut config = if args.dev {
+        let token = args.dev_root_token_id.map(SecretString::new);
+        let config = ServerConfig::development(args.dev_listen_address.as_deref(), token, environment);
+        config.map_err(|problem| Failure::local(problem.to_string()))?
+    } else if args.config.is_empty() {
+        return Err(Failure::local("Must specify at least one configuration with -config=FILE, or use -dev"));
+    } else {
+        config::load(&args.config, environment).map_err(|problems| Failure::local(problems.to_string()))?
+    };
+    config.log = log(config.log, args.log_level.as_deref(), args.log_format.as_deref())?;
+    logging::start(config.log).map_err(|e| Failure::local(e.to_string()))?;
+    let ran = node::run(&config, environment, &BackendTable::default()).await;
+    ran.map_err(|error| Failure::local(format!("Error starting the server: {error}")))?;
+    Ok(Report { ends_line: false, ..Report::text("") })
 }
 
-fn read(args: &ServerArgs, environment: &Environment) -> Result<ServerConfig, Failure> {
-    if args.dev {
-        let token = args.dev_root_token_id.clone().map(SecretString::new);
-        return ServerConfig::development(args.dev_listen_address.as_deref(), token, environment)
-            .map_err(|problem| Failure::local(problem.to_string()));
+/// Log settings with the flags on top.
+pub(super) fn log(
+    mut log: LogConfig,
+    level: Option<&str>,
+    format: Option<&str>,
+) -> Result<LogConfig, Failure> {
+    let wrong =
+        |flag, value, expected| Failure::local(format!("flag {flag} is {value:?}, expected {expected}"));
+    if let Some(level) = level {
+        log.level = LogLevel::parse(level).ok_or_else(|| wrong("-log-level", level, LogLevel::NAMES))?;
     }
-    if args.config.is_empty() {
-        return Err(Failure::local("Must specify at least one configuration with -config=FILE, or use -dev"));
+    if let Some(format) = format {
+        log.format =
+            LogFormat::parse(format).ok_or_else(|| wrong("-log-format", format, LogFormat::NAMES))?;
     }
-    config::load(&args.config, environment).map_err(|problems| Failure::local(problems.to_string()))
+    Ok(log)
 }

@@ -72,7 +72,7 @@ impl LogLevel {
     }
 
     /// The names, for messages.
-    pub(super) const NAMES: &str = "trace, debug, info, warn or error";
+    pub const NAMES: &str = "trace, debug, info, warn or error";
 }
 
 impl LogFormat {
@@ -86,7 +86,7 @@ impl LogFormat {
     }
 
     /// The names, for messages.
-    pub(super) const NAMES: &str = "standard or json";
+    pub const NAMES: &str = "standard or json";
 }
 
 /// Reads `telemetry { … }`.

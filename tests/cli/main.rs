@@ -87,6 +87,7 @@ fn kv_server() -> Server {
 fn help_reads_well() {
     for (name, arguments) in [
         ("help", vec!["--help"]),
+        ("help_server", vec!["server", "-help"]),
         ("help_kv", vec!["kv", "-help"]),
         ("help_kv_put", vec!["kv", "put", "--help"]),
         ("help_operator", vec!["operator", "-h"]),
@@ -101,6 +102,13 @@ fn help_reads_well() {
 #[test]
 fn wrong_arguments_exit_with_1() {
     for (arguments, said) in [
+        (vec!["server"], "Must specify at least one configuration with -config=FILE, or use -dev"),
+        (vec!["server", "-config=/nowhere.hcl"], "/nowhere.hcl: cannot be read: No such file"),
+        (vec!["server", "-dev", "-log-level=loud"], "flag -log-level is \"loud\", expected trace, debug"),
+        (
+            vec!["server", "-dev", "-dev-listen-address=x"],
+            "flag -dev-listen-address is \"x\", expected an address",
+        ),
         (vec!["frobnicate"], "unrecognized subcommand 'frobnicate'"),
         (vec!["kv", "put", "secret/a"], "required arguments were not provided"),
         (vec!["status", "-format=xml"], "unknown format \"xml\": use table or json"),

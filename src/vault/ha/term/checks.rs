@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::readlease::CheckNumber;
+use crate::vault::ha::readlease::CheckNumber;
 use super::{PATIENCE, PROBE, Shared, TermEvent};
 use crate::vault::physical::Head;
 

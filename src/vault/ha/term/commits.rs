@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::committer::{Send, Stopped};
+use crate::vault::ha::committer::{Send, Stopped};
 use super::{PATIENCE, PROOF, Shared, TermEvent};
 use crate::base::clock::Moment;
 use crate::vault::physical::Commit;

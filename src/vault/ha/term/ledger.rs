@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use super::super::committer::Settled;
+use crate::vault::ha::committer::Settled;
 use super::{ActiveTerm, PATIENCE, Shared};
 use crate::base::clock::UnixMillis;
 use crate::vault::physical::ledger::ReadPass;
