@@ -54,6 +54,14 @@ pub(super) struct Connection {
 pub(super) enum Command {
     /// Run a vault server
     Server(ServerArgs),
+    /// Run the controller (alone or with run); or initialise, unseal, seal and step down a server
+    #[command(args_conflicts_with_subcommands = true)]
+    Operator {
+        #[command(flatten)]
+        args: OperatorArgs,
+        #[command(subcommand)]
+        command: Option<OperatorCommand>,
+    },
     /// Print the definitions of the custom resources as YAML
     Crd(CrdArgs),
     /// Ask a URL and succeed if it answers with 2xx; for probes in images without a shell
@@ -82,12 +90,6 @@ pub(super) enum ClientCommand {
     Kv {
         #[command(subcommand)]
         command: KvCommand,
-    },
-    /// Initialise, unseal, seal and step down a server
-    #[command(subcommand_required = true, arg_required_else_help = true)]
-    Operator {
-        #[command(subcommand)]
-        command: OperatorCommand,
     },
 }
 
@@ -231,8 +233,48 @@ pub(super) struct KvDeleteArgs {
     pub(super) versions: Vec<u64>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct OperatorArgs {
+    /// Image that clusters run unless they name their own [env: HOLDFAST_IMAGE]
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) image: Option<String>,
+    /// When that image is pulled: Always, IfNotPresent or Never [env: HOLDFAST_PULL_POLICY, default: IfNotPresent]
+    #[arg(long, value_name = "POLICY")]
+    pub(super) pull_policy: Option<String>,
+    /// The one namespace to watch [env: HOLDFAST_WATCH_NAMESPACE, default: all]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) watch_namespace: Option<String>,
+    /// Domain of the cluster's DNS [env: HOLDFAST_CLUSTER_DOMAIN, default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub(super) cluster_domain: Option<String>,
+    /// Servers listen on IPv6, and with it on IPv4 where there is both
+    #[arg(long)]
+    pub(super) ipv6: bool,
+    /// Address of probes and metrics, or off [env: HOLDFAST_PROBE_ADDRESS, default: 0.0.0.0:8202]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) probe_address: Option<String>,
+    /// How to reach the API server from outside of the cluster [env: KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// Lowest level that is logged: trace, debug, info, warn, error [env: HOLDFAST_LOG_LEVEL, default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(super) log_level: Option<String>,
+    /// Form of the log: standard or json [env: HOLDFAST_LOG_FORMAT, default: standard]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum OperatorCommand {
+    /// Run the controller
+    Run(OperatorArgs),
+    #[command(flatten)]
+    Verb(OperatorVerb),
+}
+
+/// What people do to one server.
+#[derive(Debug, Subcommand)]
+pub(super) enum OperatorVerb {
     /// Initialise a vault: its keys and its first token are shown this once
     Init(InitArgs),
     /// Enter a share of the key, read from the standard input if it is not given

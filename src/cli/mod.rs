@@ -15,6 +15,7 @@ mod init;
 mod kv;
 mod list;
 mod login;
+mod operator;
 mod probe;
 mod read;
 mod seal;
@@ -30,7 +31,7 @@ mod tests;
 use clap::Parser;
 use tokio::runtime::Builder;
 
-use args::{Cli, ClientCommand, Command, Connection, OperatorCommand};
+use args::{Cli, ClientCommand, Command, Connection, OperatorCommand, OperatorVerb};
 use connect::Session;
 use failure::Failure;
 use output::Report;
@@ -47,6 +48,13 @@ pub fn main() -> std::process::ExitCode {
     let environment = Environment::process();
     let outcome = match cli.command {
         Command::Server(args) => on_runtime(Builder::new_multi_thread(), server::run(args, &environment)),
+        Command::Operator { command: Some(OperatorCommand::Verb(verb)), .. } => {
+            on_runtime(Builder::new_current_thread(), operator_verb(verb, &cli.connection, &environment))
+        }
+        Command::Operator { args, command: None }
+        | Command::Operator { command: Some(OperatorCommand::Run(args)), .. } => {
+            on_runtime(Builder::new_multi_thread(), operator::run(args, &environment))
+        }
         Command::Crd(args) => crd::run(&args),
         Command::Probe(args) => on_runtime(Builder::new_current_thread(), probe::run(&args)),
         Command::Client(command) => {
@@ -68,6 +76,21 @@ fn on_runtime(
     outcome
 }
 
+/// Runs a verb of `operator`.
+async fn operator_verb(
+    verb: OperatorVerb,
+    connection: &Connection,
+    environment: &Environment,
+) -> Result<Report, Failure> {
+    let session = Session::new(connection, environment)?;
+    match verb {
+        OperatorVerb::Init(args) => init::run(&session, args).await,
+        OperatorVerb::Unseal(args) => unseal::run(&session, args).await,
+        OperatorVerb::Seal => seal::run(&session).await,
+        OperatorVerb::StepDown => step_down::run(&session).await,
+    }
+}
+
 /// Runs a command that calls a server.
 async fn client(
     command: ClientCommand,
@@ -83,11 +106,5 @@ async fn client(
         ClientCommand::List(args) => list::run(&session, args).await,
         ClientCommand::Delete(args) => delete::run(&session, args).await,
         ClientCommand::Kv { command } => kv::run(&session, command).await,
-        ClientCommand::Operator { command } => match command {
-            OperatorCommand::Init(args) => init::run(&session, args).await,
-            OperatorCommand::Unseal(args) => unseal::run(&session, args).await,
-            OperatorCommand::Seal => seal::run(&session).await,
-            OperatorCommand::StepDown => step_down::run(&session).await,
-        },
     }
 }

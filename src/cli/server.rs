@@ -27,11 +27,7 @@ pub(super) async fn run(args: ServerArgs, environment: &Environment) -> Result<R
 }
 
 /// Log settings with the flags on top.
-pub(super) fn log(
-    mut log: LogConfig,
-    level: Option<&str>,
-    format: Option<&str>,
-) -> Result<LogConfig, Failure> {
+fn log(mut log: LogConfig, level: Option<&str>, format: Option<&str>) -> Result<LogConfig, Failure> {
     let wrong =
         |flag, value, expected| Failure::local(format!("flag {flag} is {value:?}, expected {expected}"));
     if let Some(level) = level {

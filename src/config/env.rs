@@ -9,6 +9,8 @@ use crate::base::secret::SecretString;
 pub enum Reader {
     /// `holdfast server`.
     Server,
+    /// `holdfast operator`.
+    Operator,
     /// The client commands.
     Client,
 }
@@ -45,9 +47,18 @@ variables! {
     Server VAULT_DEV_ROOT_TOKEN_ID "Root token of `server -dev`; without it one is drawn."
     Server VAULT_DEV_LISTEN_ADDRESS "Address of `server -dev`, by default 127.0.0.1:8200."
     Server POD_IP "The pod's IP, from the downward API; advertised if no address is given."
-    Server POD_NAME "The pod's name, from the downward API; the first part of the node's identity."
+    Server POD_NAME "The pod's name, from the downward API; the first part of the node's identity, and the operator's name in Events."
     Server POD_UID "The pod's UID, from the downward API; the second part of the node's identity."
     Server POD_NAMESPACE "The pod's namespace, from the downward API; the default namespace of kubernetes storage."
+    Operator HOLDFAST_IMAGE "Image that clusters run unless they name their own."
+    Operator HOLDFAST_PULL_POLICY "When that image is pulled: `Always`, `IfNotPresent` (default) or `Never`."
+    Operator HOLDFAST_CLUSTER_DOMAIN "Domain of the cluster's DNS, by default `cluster.local`."
+    Operator HOLDFAST_WATCH_NAMESPACE "The one namespace to watch; by default all of them."
+    Operator HOLDFAST_PROBE_ADDRESS "Address of the listener for probes and metrics, by default 0.0.0.0:8202; `off`: none."
+    Operator HOLDFAST_LOG_LEVEL "Log level of the operator."
+    Operator HOLDFAST_LOG_FORMAT "Log format of the operator, `standard` or `json`."
+    Operator KUBECONFIG "How to reach the API server from outside of the cluster."
+    Operator KUBERNETES_SERVICE_HOST "Set in every pod: then the pod's service account is used."
     Client VAULT_ADDR "URL of the server, by default https://127.0.0.1:8200."
     Client VAULT_TOKEN "Token to send; wins over the one that `login` stored."
     Client VAULT_CACERT "File with the CA certificates that may sign the server's certificate."
@@ -103,6 +114,7 @@ pub fn markdown() -> String {
     for variable in VARIABLES {
         let reader = match variable.reader {
             Reader::Server => "server",
+            Reader::Operator => "operator",
             Reader::Client => "client",
         };
         out.push_str(&format!("| `{}` | {reader} | {} |\n", variable.name, variable.about));

@@ -46,7 +46,7 @@ pub struct KubernetesLock {
     pub namespace: Option<String>,
     /// Name of Lease and head.
     pub name: String,
-    /// How to reach the API server from outside; `None`: as in a pod, else as `kubectl` does.
+    /// How to reach the API server from outside; `None`: by the pod's service account.
     pub kubeconfig: Option<PathBuf>,
 }
 

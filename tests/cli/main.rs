@@ -109,6 +109,8 @@ fn wrong_arguments_exit_with_1() {
             vec!["server", "-dev", "-dev-listen-address=x"],
             "flag -dev-listen-address is \"x\", expected an address",
         ),
+        (vec!["operator"], "the image of the clusters is not known: set -image=IMAGE or HOLDFAST_IMAGE"),
+        (vec!["operator", "run", "-image=a", "-kubeconfig=/nowhere"], "cannot use kubeconfig /nowhere"),
         (vec!["frobnicate"], "unrecognized subcommand 'frobnicate'"),
         (vec!["kv", "put", "secret/a"], "required arguments were not provided"),
         (vec!["status", "-format=xml"], "unknown format \"xml\": use table or json"),
