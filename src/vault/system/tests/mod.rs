@@ -1,6 +1,7 @@
 //! `sys/` and `auth/token/` through the whole pipeline, over a store in memory.
 
 mod errors;
+mod kv;
 mod mounts;
 mod policies;
 mod tokens;
