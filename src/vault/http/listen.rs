@@ -103,7 +103,9 @@ impl Listener {
         let slots = Arc::new(Semaphore::new(self.limits.connections));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            // Connections that wait when the end comes are still served: closing the socket would reset them.
             let accepted = tokio::select! {
+                biased;
                 accepted = self.socket.accept() => accepted,
                 () = self.drain.stop.wait() => return,
             };

@@ -21,3 +21,6 @@ mod meter;
 mod query;
 mod respond;
 mod route;
+
+#[cfg(test)]
+mod tests;

@@ -200,6 +200,7 @@ impl Pool {
 /// Host and port of a URL such as `https://10.1.2.3:8201`; brackets of IPv6 are taken off.
 fn host_and_port(address: &str) -> Option<(String, u16)> {
     let uri: Uri = address.parse().ok()?;
+    uri.scheme()?;
     let host = uri.host()?;
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     Some((host.to_owned(), uri.port_u16().unwrap_or(443)))

@@ -68,7 +68,7 @@ impl Api {
                 Ok(Leader::Here) => {
                     return gone(complaint, "this node became active and did not take the request");
                 }
-                Err(reason) => return complaint.unwrap_or_else(|| no_ledger(&reason)).into_response(),
+                Err(reason) => return complaint.unwrap_or_else(|| self.no_ledger(&reason)).into_response(),
             };
             if self.only_redirects || inbound.headers.contains_key(NO_FORWARDING) {
                 return redirect(&leader, inbound);
@@ -95,7 +95,7 @@ impl Api {
         let admission = match self.lifecycle.ha.admit() {
             Ok(admission) => admission,
             Err(NoLedger::NoLeader(_)) => return Attempt::Elsewhere(None),
-            Err(reason) => return Attempt::Done(no_ledger(&reason).into_response()),
+            Err(reason) => return Attempt::Done(self.no_ledger(&reason).into_response()),
         };
         let is_writable = admission.ledger.is_writable();
         let outcome = self.lifecycle.core.handle(Arc::clone(&admission.ledger), call.clone()).await;
@@ -136,6 +136,19 @@ impl Api {
         }
     }
 
+    fn no_ledger(&self, reason: &NoLedger) -> Refusal {
+        let text = match reason {
+            // Clients look for this text.
+            NoLedger::Sealed => "Vault is sealed".to_owned(),
+            // Leadership learns of a new vault a moment later than the kernel that made it.
+            NoLedger::Uninitialised if self.lifecycle.core.seal_status().initialized => {
+                "Vault is sealed".to_owned()
+            }
+            other => other.to_string(),
+        };
+        Refusal::of(reason.class(), text)
+    }
+
     fn has_leader(&self) -> bool {
         self.lifecycle.ha.status().borrow().leader.is_some()
     }
@@ -166,15 +179,6 @@ fn unknown(reason: &str) -> Response<HttpBody> {
     let text =
         format!("the outcome of the request is unknown: it may or may not have been carried out: {reason}");
     Refusal::of(ErrorClass::Unknown, text).into_response()
-}
-
-fn no_ledger(reason: &NoLedger) -> Refusal {
-    let text = match reason {
-        // Clients look for this text.
-        NoLedger::Sealed => "Vault is sealed".to_owned(),
-        other => other.to_string(),
-    };
-    Refusal::of(reason.class(), text)
 }
 
 fn redirect(leader: &ActiveRecord, inbound: &Inbound) -> Response<HttpBody> {

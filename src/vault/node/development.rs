@@ -1,8 +1,13 @@
 //! `server -dev`: a vault in memory that initialises and unseals itself.
 
+use std::time::Duration;
+
 use crate::config::DevConfig;
 use crate::vault::core::{CoreError, FirstMount, InitAnswer, MountClass};
 use crate::vault::http::lifecycle::{InitWish, Lifecycle};
+
+/// Longest time until the only node is active.
+const START: Duration = Duration::from_secs(10);
 
 /// Makes the vault with one key share and KV version 2 at `secret/`, and unseals it.
 pub(super) async fn make_vault(lifecycle: &Lifecycle, dev: &DevConfig) -> Result<InitAnswer, CoreError> {
@@ -23,6 +28,9 @@ pub(super) async fn make_vault(lifecycle: &Lifecycle, dev: &DevConfig) -> Result
     for key in &answer.keys {
         lifecycle.unseal(key.clone()).await?;
     }
+    // Whoever reads the message may use the vault at once.
+    let leads = lifecycle.ha.wait_for_leader(START).await;
+    leads.map_err(|error| CoreError::Unavailable(error.to_string()))?;
     Ok(answer)
 }
 

@@ -20,19 +20,19 @@ use crate::vault::http::tls::{CertificateSource, ListenerCertificate, TlsSetting
 pub(super) struct Sockets {
     config: ListenerConfig,
     api: TcpListener,
-    /// `None` if clustering is disabled.
+    /// `None` if there are no peers to speak with.
     cluster: Option<TcpListener>,
     /// Where they are bound.
     pub(super) bound: Bound,
 }
 
-/// Binds everything that `config` lists.
-pub(super) async fn bind(config: &ServerConfig) -> Result<Vec<Sockets>, NodeError> {
+/// Binds everything that `config` lists; the sockets for peers only if there may be peers.
+pub(super) async fn bind(config: &ServerConfig, has_peers: bool) -> Result<Vec<Sockets>, NodeError> {
     let mut all = Vec::new();
     for listener in &config.listeners {
         let api = socket(listener.address).await?;
         let api_address = local(&api, listener.address)?;
-        let (cluster, cluster_address) = if config.disable_clustering {
+        let (cluster, cluster_address) = if !has_peers {
             (None, listener.cluster_address)
         } else {
             let socket = socket(listener.cluster_address).await?;

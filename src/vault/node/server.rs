@@ -100,7 +100,8 @@ impl Server {
         }
         let seal = seal(&config.seal, environment)?;
         let opened = open(config, backends, &clock, &random).await?;
-        let sockets = listeners::bind(config).await?;
+        let has_peers = opened.lock.is_some() && !config.disable_clustering;
+        let sockets = listeners::bind(config, has_peers).await?;
         let advertised = addresses(config, &sockets, opened.lock.is_some()).await?;
         if let Some(warning) = &advertised.warning {
             warn!("{warning}");
@@ -289,7 +290,7 @@ fn banner(
     sockets: &[Sockets],
     seal: &'static str,
 ) -> Banner {
-    let has_cluster = !config.disable_clustering;
+    let has_cluster = opened.lock.is_some() && !config.disable_clustering;
     let listeners = sockets
         .iter()
         .map(|one| (one.bound.api, has_cluster.then_some(one.bound.cluster), one.bound.tls))

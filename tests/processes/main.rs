@@ -1,0 +1,114 @@
+//! Three `holdfast server` processes on one real kube-apiserver: they elect, forward, survive a SIGKILL of the leader and
+//! hand over on SIGTERM. Times are printed; judged are counts, states and generous limits.
+#![allow(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
+#[path = "../support/apiserver.rs"]
+mod apiserver;
+#[path = "../support/http.rs"]
+mod http;
+
+mod cluster;
+mod load;
+mod node;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use cluster::Cluster;
+use load::Load;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_secret_survives_the_death_of_the_leader() {
+    let mut cluster = Cluster::start().await;
+    let banner = cluster.nodes[0].banner.join("\n");
+    for row in [
+        "Storage: kubernetes (HA available)",
+        "Fencing: head",
+        "Api Address: http://127.0.0.1:",
+        "Cluster Address: https://127.0.0.1:",
+    ] {
+        assert!(banner.contains(row), "{row} is missing in\n{banner}");
+    }
+
+    // A standby accepts writes and sends them on; every node shows the result at once.
+    let leader = cluster.leader().await;
+    let standby = cluster.standbys(leader)[0];
+    let written = json!({"data": {"password": "correct horse"}});
+    let answer = cluster.client(standby).put("secret/data/app", &written).await;
+    assert_eq!(answer.expect(200)["data"]["version"], 1);
+    for node in 0..3 {
+        let answer = cluster.client(node).get("secret/data/app").await;
+        assert!(answer.headers.contains_key("x-vault-index"), "{:?}", answer.headers);
+        assert_eq!(answer.expect(200)["data"]["data"], written["data"], "node {node}");
+    }
+    let redirected = cluster.client(standby).with_header("x-vault-no-request-forwarding", "1");
+    let answer = redirected.put("secret/data/app", &written).await;
+    assert_eq!(answer.status, 307);
+    let expected = format!("{}/v1/secret/data/app", cluster.nodes[leader].http.url);
+    assert_eq!(answer.headers["location"].to_str().unwrap(), expected);
+
+    let begun = Instant::now();
+    cluster.nodes[leader].kill();
+    let survivors = cluster.standbys(leader);
+    let more = json!({"data": {"password": "battery staple"}});
+    let answer = cluster.client(survivors[0]).put("secret/data/app", &more).await;
+    let took = begun.elapsed();
+    println!(
+        "SIGKILL of the leader: first acknowledged write through a standby after {} ms",
+        took.as_millis()
+    );
+    assert_eq!(answer.expect(200)["data"]["version"], 2);
+    for &node in &survivors {
+        let first = cluster.client(node).get("secret/data/app?version=1").await.expect(200);
+        assert_eq!(first["data"]["data"], written["data"]);
+        let second = cluster.client(node).get("secret/data/app").await.expect(200);
+        assert_eq!(second["data"]["data"], more["data"]);
+    }
+    assert_ne!(cluster.leader().await, leader);
+    assert!(took < Duration::from_secs(30), "{took:?}");
+
+    // The dead one comes back as a standby that reads what was written meanwhile.
+    cluster.restart(leader).await;
+    let third = cluster.client(leader).get("secret/data/app").await.expect(200);
+    assert_eq!(third["data"]["data"], more["data"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_that_is_asked_to_end_hands_over_without_a_failed_request() {
+    let mut cluster = Cluster::start().await;
+    let leader = cluster.leader().await;
+    let load = Load::start(&cluster, 6, Duration::from_millis(20));
+    load.until_acknowledged(100).await;
+    let begun = Instant::now();
+    cluster.nodes[leader].signal(Signal::TERM);
+    // A second is what a Service may take to stop sending new connections to a pod that ends.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.remove(leader);
+    let code = cluster.nodes[leader].ended(Duration::from_secs(60)).await;
+    let ended = begun.elapsed();
+    let so_far = load.acknowledged();
+    load.until_acknowledged(so_far + 100).await;
+    let report = load.end().await;
+    println!(
+        "SIGTERM of the leader: {} writes, {} reads, {} failed, longest gap {} ms, process ended after {} ms",
+        report.writes,
+        report.reads,
+        report.failures.len(),
+        report.longest_gap.as_millis(),
+        ended.as_millis()
+    );
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert_eq!(code, Some(0));
+    report.check(&cluster, &cluster.standbys(leader)).await;
+    assert!(report.longest_gap < Duration::from_secs(3), "{:?}", report.longest_gap);
+}
