@@ -1,5 +1,6 @@
 //! Storage and locks against real servers.
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::backend::Shared;
 use super::client::{KIND, Put, damaged};
 use super::codec::{self, Record};
@@ -66,20 +68,7 @@ pub(super) async fn commit(shared: &Shared, expected: Option<&Head>, next: &Head
         add(&shared.counting.head_bytes, draft.bytes.len());
         match shared.objects.put_head(draft.is_new, draft.bytes).await {
             Put::Stored(meta) => {
-                count(&shared.counting.head_writes);
-                let mut state = shared.state();
-                state.written_epoch = Some(next.epoch);
-                if state.head.as_ref() == expected {
-                    state.apply(record);
-                }
-                // The watch may have been faster, and may have brought later news already.
-                if state.head.as_ref() == Some(next) {
-                    state.set_list(draft.list);
-                    state.meta = Some(sync::slim(*meta));
-                }
-                drop(state);
-                shared.moved.send_replace(());
-                shared.grown.notify_one();
+                stored(shared, expected, record, draft.list, *meta);
                 return Commit::Committed;
             }
             Put::Conflict | Put::Absent => {
@@ -100,6 +89,26 @@ pub(super) async fn commit(shared: &Shared, expected: Option<&Head>, next: &Head
     Commit::Unknown {
         reason: format!("after {ATTEMPTS} attempts the head object still could not be replaced"),
     }
+}
+
+/// Takes a stored commit into memory.
+fn stored(shared: &Shared, expected: Option<&Head>, record: Record, list: Vec<Listed>, meta: ObjectMeta) {
+    count(&shared.counting.head_writes);
+    let next = record.head.clone();
+    {
+        let mut state = shared.state();
+        state.written_epoch = Some(next.epoch);
+        if state.head.as_ref() == expected {
+            state.apply(record);
+        }
+        // The watch may have been faster, and may have brought later news already.
+        if state.head.as_ref() == Some(&next) {
+            state.set_list(list);
+            state.meta = Some(sync::slim(meta));
+        }
+    }
+    shared.moved.send_replace(());
+    shared.grown.notify_one();
 }
 
 /// Lists segments that are ready in the head object, without a commit. Does nothing if there are none.
