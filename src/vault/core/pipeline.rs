@@ -155,7 +155,16 @@ impl Core {
         let answer = match result {
             Err(Stop::TakeUse(entry)) => return Attempt::TakeUse(entry),
             Err(Stop::Failed(error)) => return Attempt::Failed(error),
-            Err(Stop::Answer(answer)) => answer,
+            Err(Stop::Answer(answer)) => {
+                // What is refused before it is authorised is audited as well.
+                if let Answer::Body { body, .. } = &answer
+                    && let Err(error) =
+                        self.audit_request(call, &principal, first_error(body), progress).await
+                {
+                    return Attempt::Failed(error);
+                }
+                answer
+            }
             Ok(Granted { routed, request, caller }) => {
                 let kernel = self.kernel(open, transaction, &routed, caller, call);
                 let (operation, answer) = (request.operation, kernel.dispatch(&routed, &request).await);
@@ -203,10 +212,7 @@ impl Core {
         let allowed = self.authorise(open, transaction, call, &routed, caller.as_ref(), &mut request).await?;
         *principal = request.principal.clone();
         let refused = if allowed { None } else { Some("permission denied") };
-        if !std::mem::replace(&mut progress.audited, true) {
-            let event = AuditEvent::Request { call, principal, error: refused };
-            self.parts().audit.write(&event).await.map_err(Stop::Failed)?;
-        }
+        self.audit_request(call, principal, refused, progress).await.map_err(Stop::Failed)?;
         if let Some(text) = refused {
             return refuse(403, text);
         }
@@ -217,6 +223,28 @@ impl Core {
             }
             Some(_) => Ok(Granted { routed, request, caller }),
         }
+    }
+
+    /// Tells the audit devices of a request, once.
+    async fn audit_request(
+        &self,
+        call: &Call,
+        principal: &Principal,
+        error: Option<&str>,
+        progress: &mut Progress,
+    ) -> Result<(), CoreError> {
+        if std::mem::replace(&mut progress.audited, true) {
+            return Ok(());
+        }
+        self.parts().audit.write(&AuditEvent::Request { call, principal, error }).await
+    }
+}
+
+/// The first error text of a refusal.
+fn first_error(body: &Body) -> Option<&str> {
+    match body {
+        Body::Json(body) => body.get("errors")?.get(0)?.as_str(),
+        Body::Empty | Body::Raw { .. } => None,
     }
 }
 

@@ -66,14 +66,17 @@ impl Core {
             swept.steps += 1;
         }
         swept.more = due.more && swept.next.is_none();
-        let kinds: [(&str, fn(String) -> Step); 2] =
-            [(records::REVOKE_PREFIX, Step::Revoke), (records::UNMOUNT_PREFIX, Step::Unmount)];
-        for (prefix, step) in kinds {
+        for prefix in [records::REVOKE_PREFIX, records::UNMOUNT_PREFIX] {
             let left = limit.saturating_sub(swept.steps);
             let intents = ledger.list(prefix, None, left.max(1), Consistency::Committed).await?;
             swept.more |= !intents.keys.is_empty();
             for intent in intents.keys.into_iter().take(left) {
-                self.step(&open, &ledger, &step(intent)).await?;
+                let step = if prefix == records::REVOKE_PREFIX {
+                    Step::Revoke(intent)
+                } else {
+                    Step::Unmount(intent)
+                };
+                self.step(&open, &ledger, &step).await?;
                 swept.steps += 1;
             }
         }

@@ -73,7 +73,8 @@ fn what_is_no_policy_is_refused_with_its_reason() {
 #[test]
 fn the_most_specific_rule_decides_alone() {
     // Rules, path, whether reading it is allowed.
-    let cases: &[(&[(&str, bool)], &str, bool)] = &[
+    type Case<'a> = (&'a [(&'a str, bool)], &'a str, bool);
+    let cases: &[Case<'_>] = &[
         (&[("secret/a", true)], "secret/a", true),
         (&[("secret/a", true)], "secret/ab", false),
         (&[("secret/*", true)], "secret/", true),

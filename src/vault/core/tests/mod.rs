@@ -1,5 +1,6 @@
 //! The kernel as a whole, over a store in memory.
 
+mod audited;
 mod lifecycle;
 mod requests;
 mod tokens;
