@@ -17,13 +17,18 @@ VERIFY = \
 	'generated files: deploy/generate --check' \
 	'licences and bans: cargo deny --locked check bans licenses sources'
 
+# Thousands of seeds want an optimised program: the image's profile and target, whose crates are built anyway.
+SIMULATION = cargo test --locked --profile fast --target $(shell uname -m)-unknown-linux-musl \
+	--test simulation -- --nocapture
+
 TEST = \
 	'!tools: tests/tools all' \
 	'!lab programs: tests/lab/lab prepare' \
 	$(VERIFY) \
-	'tests: cargo test --locked' \
+	'tests: HOLDFAST_SIM_SEEDS=300 cargo test --locked' \
 	'lab: tests/lab/selftest' \
 	'!image: deploy/image/build' \
+	'simulation: HOLDFAST_SIM_SEEDS=10000 $(SIMULATION)' \
 	'end to end: tests/e2e/run short'
 
 ## demo        a vault cluster on a Kubernetes of its own, from nothing (as root)
@@ -85,7 +90,8 @@ e2e-short: image
 ## sim         the seeded simulation (SEEDS=10000)
 .PHONY: sim
 sim:
-	@SEEDS=$(or $(SEEDS),10000) cargo test --locked --test simulation -- --nocapture
+	@tests/tools image
+	@HOLDFAST_SIM_SEEDS=$(or $(SEEDS),10000) $(SIMULATION)
 
 ## bench       throughput and failover times, measured and judged
 .PHONY: bench
