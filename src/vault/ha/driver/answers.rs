@@ -51,11 +51,10 @@ impl Shared {
     fn hello(&self) -> PeerResponse {
         let now = self.now();
         let proof = self.serving_term().and_then(|term| {
-            // The head first: the proof must not be older than it.
+            // The proof first: the head that is read after it holds everything acknowledged by then.
             let at = term.proven_at()?;
             Some((at, term.acknowledged()))
         });
-        // A head acknowledged after the proof was sent is newer than the proof says; that only makes the proof stricter.
         let (proven, proven_ms_ago) = match proof {
             Some((at, head)) => (Some(head), u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
             None => (None, 0),

@@ -77,6 +77,14 @@ impl Shared {
             Effect::AskStorage { number } => {
                 spawn("ha-ask-storage", async move { shared.ask_peers_for_storage(number).await });
             }
+            passing => self.pass_on(passing),
+        }
+    }
+
+    /// Carries out the effects of a handover, and of what ends an office.
+    fn pass_on(self: &Arc<Self>, effect: Effect) {
+        let shared = Arc::clone(self);
+        match effect {
             Effect::FindSuccessors { number } => {
                 spawn("ha-successors", async move { shared.find_successors(number).await });
             }
@@ -118,6 +126,8 @@ impl Shared {
                 );
                 spawn("ha-rolled-back", async move { shared.parts.candidate.storage_rolled_back().await });
             }
+            // The others are carried out above.
+            _ => {}
         }
     }
 
