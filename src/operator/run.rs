@@ -20,6 +20,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, watcher};
 use kube::{Client, Resource, ResourceExt};
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::error::{OperatorError, status_code};
@@ -38,6 +39,8 @@ use crate::telemetry::{self, Metrics, Probe};
 
 /// Clusters that are visited at a time.
 const CONCURRENCY: u16 = 8;
+/// Time for visits under way when the process is told to end.
+const LAST_VISITS: Duration = Duration::from_secs(15);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -47,6 +50,7 @@ type Reference = ObjectRef<Guarded>;
 struct State {
     environment: Environment,
     retries: Mutex<HashMap<Reference, Backoff>>,
+    visits: TaskTracker,
 }
 
 /// Whether the kinds are there and the queue runs.
@@ -89,21 +93,34 @@ pub async fn run(
             settings,
         },
         retries: Mutex::new(HashMap::new()),
+        visits: TaskTracker::new(),
     });
     let end = shutdown.clone();
-    controller(&state.environment)
+    let queue = controller(&state.environment)
         .graceful_shutdown_on(async move { end.wait().await })
-        .run(reconcile, failed, state)
+        .run(reconcile, failed, Arc::clone(&state))
         .for_each(|result| async move {
             // Failed visits were logged where they failed; what is left are watches and objects that have gone.
             if let Err(error) = result {
                 tracing::debug!(%error, "queue");
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = queue => {}
+        // The queue does not end if it is told to before its first list has arrived: visits alone are waited for.
+        () = last_visits(&state, &shutdown) => {}
+    }
     readiness.0.store(false, Ordering::Relaxed);
     drop(probes);
     Ok(())
+}
+
+async fn last_visits(state: &State, shutdown: &Shutdown) {
+    shutdown.wait().await;
+    state.visits.close();
+    if tokio::time::timeout(LAST_VISITS, state.visits.wait()).await.is_err() {
+        tracing::warn!("a visit under way did not end in time; the next operator goes on from what is there");
+    }
 }
 
 async fn listen(
@@ -214,7 +231,7 @@ async fn reconcile(object: Arc<Guarded>, state: Arc<State>) -> Result<Action, Op
         }
         reconcile::visit(environment, &namespace, &name).await
     };
-    let result = work.instrument(span.clone()).await;
+    let result = state.visits.track_future(work.instrument(span.clone())).await;
     environment.metrics.visited(result.is_ok(), environment.clock.now().since(begun));
     match result {
         Ok(next) => {

@@ -1,0 +1,73 @@
+//! Every rule refuses its bad input with its text, in the API server and in the operator.
+
+use std::collections::BTreeSet;
+
+use holdfast::crd::cluster::rules::{RULES, broken};
+use holdfast::crd::{VaultCluster, VaultClusterSpec};
+use serde_json::Value;
+
+use crate::cases::{cases, good};
+use crate::setup::{self, object};
+
+fn typed(name: &str, spec: &Value) -> VaultCluster {
+    serde_json::from_value(object(name, spec)).unwrap()
+}
+
+#[test]
+fn every_rule_has_a_bad_input_case() {
+    let cases = cases();
+    let covered: BTreeSet<&str> = cases.iter().map(|case| case.rule).collect();
+    let known: BTreeSet<&str> = RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(covered, known);
+}
+
+#[test]
+fn the_operator_judges_like_the_api_server() {
+    for case in cases() {
+        let former = case.former.as_ref().map(|spec| typed(case.name, spec).spec);
+        let cluster = typed(case.name, &case.spec);
+        let ids: Vec<&str> = broken(&cluster, former.as_ref()).map(|rule| rule.id).collect();
+        assert!(ids.contains(&case.rule), "{}: {} breaks {ids:?}", case.rule, case.spec);
+    }
+    for spec in good() {
+        let cluster = typed("v", &spec);
+        let ids: Vec<&str> = broken(&cluster, None::<&VaultClusterSpec>).map(|rule| rule.id).collect();
+        assert!(ids.is_empty(), "{spec} breaks {ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_api_server_refuses_bad_input_with_the_rules_text() {
+    let client = setup::clients().await.watches;
+    let place = setup::namespace(&client, "rules").await;
+    for (n, case) in cases().into_iter().enumerate() {
+        let name = if case.name == "v" { format!("v-{n}") } else { case.name.to_owned() };
+        if let Some(former) = &case.former {
+            setup::apply(&client, &place, &name, former)
+                .await
+                .unwrap_or_else(|why| panic!("{former}: {why}"));
+        }
+        let refusal = setup::apply(&client, &place, &name, &case.spec).await;
+        let rule = RULES.iter().find(|rule| rule.id == case.rule).unwrap();
+        let text = refusal.expect_err(&format!("{} was accepted: {}", case.rule, case.spec));
+        assert!(text.contains(rule.message), "{}: {text}", case.rule);
+        println!("{}", text.lines().next().unwrap_or_default());
+    }
+    for (n, spec) in good().into_iter().enumerate() {
+        let name = format!("good-{n}");
+        setup::apply(&client, &place, &name, &spec).await.unwrap_or_else(|why| panic!("{spec}: {why}"));
+    }
+}
+
+#[tokio::test]
+async fn a_young_object_does_not_look_finished() {
+    let client = setup::clients().await.watches;
+    let place = setup::namespace(&client, "young").await;
+    setup::apply(&client, &place, "v", &serde_json::json!({})).await.unwrap();
+    let object = setup::clusters(&client, &place).get("v").await.unwrap();
+    assert_eq!(object.data["status"]["observedGeneration"], -1);
+    assert_eq!(object.data["spec"]["replicas"], 3);
+    assert_eq!(object.data["spec"]["storage"]["type"], "Kubernetes");
+    let scale = setup::clusters(&client, &place).get_scale("v").await.unwrap();
+    assert_eq!(scale.spec.and_then(|spec| spec.replicas), Some(3));
+}
