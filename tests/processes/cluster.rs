@@ -34,8 +34,14 @@ impl Cluster {
         );
         let nodes: Vec<Node> =
             (0..3).map(|n| Node::start(folder.path(), &format!("vault-{n}"), &storage)).collect();
-        let mut cluster =
-            Self { nodes, token: String::new(), key: String::new(), storage, folder, _api_server: api_server };
+        let mut cluster = Self {
+            nodes,
+            token: String::new(),
+            key: String::new(),
+            storage,
+            folder,
+            _api_server: api_server,
+        };
         cluster.initialise().await;
         cluster
     }

@@ -3,7 +3,13 @@
 //!
 //! `HOLDFAST_SIM_SEEDS` says how many seeds are run (10,000 by default), `HOLDFAST_SIM_SEED` runs one and prints it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods
+)]
 #![allow(missing_docs, unreachable_pub, clippy::cast_possible_truncation)]
 
 mod history;
@@ -142,7 +148,8 @@ fn run(seed: u64, variant: Variant) -> Result<Totals, Violation> {
     }
     judge(&world, &wants, &begun, &ended)?;
     let mut totals = world.totals.clone();
-    totals.operations = ended.iter().flatten().filter(|(_, reply)| !matches!(reply, Reply::Refused)).count() as u64;
+    totals.operations =
+        ended.iter().flatten().filter(|(_, reply)| !matches!(reply, Reply::Refused)).count() as u64;
     totals.unknown +=
         ended.iter().filter(|end| matches!(end, None | Some((_, Reply::Unknown)))).count() as u64;
     Ok(totals)
@@ -190,7 +197,10 @@ fn judge(
             return Err(Violation(format!("epoch {} was written after epoch {}", head.epoch, last.0)));
         }
         if head.epoch == last.0 && head.node != last.1 && head.epoch > 1 {
-            return Err(Violation(format!("epoch {} was written by {} and {}", head.epoch, last.1, head.node)));
+            return Err(Violation(format!(
+                "epoch {} was written by {} and {}",
+                head.epoch, last.1, head.node
+            )));
         }
         last = (head.epoch, head.node.clone());
     }

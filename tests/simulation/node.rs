@@ -12,9 +12,7 @@ use holdfast::vault::ha::election::{
     Cause, Context, Effect as Order, Election, ElectionSettings, Event as News, Sign, Successor,
 };
 use holdfast::vault::ha::readlease::{CheckNumber, ReadLease, WINDOW};
-use holdfast::vault::physical::{
-    Commit, Head, Limits, LockName, Op, Stamp, Transaction,
-};
+use holdfast::vault::physical::{Commit, Head, Limits, LockName, Op, Stamp, Transaction};
 
 use crate::variant::Variant;
 use crate::world::{Answer, Ask, Effect, Event, NodeId, Reply, View};
@@ -164,7 +162,7 @@ impl Node {
             Event::LockChanged(content) => self.news(News::Lock { number: 0, content }, view),
             Event::Answered { tag, answer } => self.answered(tag, answer, view),
             Event::Peer { from, message } => self.told(from, message, view, wants),
-            Event::Client { op } => self.client(op, wants[op as usize], view),
+            Event::Client { op } => self.client(op, wants[op as usize]),
         }
         self.work(view);
     }
@@ -201,7 +199,8 @@ impl Node {
             Order::CatchUp { claim } => self.catching_up = Some(claim),
             Order::Promote { claim } => {
                 let epoch = claim.epoch;
-                self.committer = Some(Committer::new(CommitterSettings::default(), limits(), claim, view.now));
+                self.committer =
+                    Some(Committer::new(CommitterSettings::default(), limits(), claim, view.now));
                 self.lease = ReadLease::new(WINDOW);
                 self.check_in_flight = false;
                 self.deposed_at = None;
@@ -371,7 +370,9 @@ impl Node {
                 self.news(News::Lock { number, content }, view);
             }
             (Asked::ReadLock { .. }, _) => self.news(News::LockAway, view),
-            (Asked::Swap { number }, Answer::Swap(outcome)) => self.news(News::Swapped { number, outcome }, view),
+            (Asked::Swap { number }, Answer::Swap(outcome)) => {
+                self.news(News::Swapped { number, outcome }, view)
+            }
             (Asked::Swap { number }, _) => {
                 let outcome = holdfast::vault::physical::Swap::Unknown { reason: "silence".into() };
                 self.news(News::Swapped { number, outcome }, view);
@@ -387,7 +388,10 @@ impl Node {
         let is_applied = answer == Commit::Committed;
         let answer = match answer {
             Commit::Unknown { reason } if self.variant == Variant::UnknownTakenAsNotApplied => {
-                Commit::Refused(holdfast::vault::physical::StorageError::Unavailable { storage: "sim", reason })
+                Commit::Refused(holdfast::vault::physical::StorageError::Unavailable {
+                    storage: "sim",
+                    reason,
+                })
             }
             other => other,
         };
@@ -449,7 +453,9 @@ impl Node {
                 let message = Message::Prepared { identity: self.identity.clone(), is_ready };
                 self.out.push(Effect::Tell { to: from, message });
             }
-            Message::Prepared { identity, is_ready } => self.news(News::Prepared { identity, is_ready }, view),
+            Message::Prepared { identity, is_ready } => {
+                self.news(News::Prepared { identity, is_ready }, view)
+            }
             Message::Renounced => self.news(News::Tick, view),
             Message::Gone { identity } => {
                 for sign in [Sign::Answered, Sign::Closed, Sign::Refused] {
@@ -507,7 +513,8 @@ impl Node {
             Want::Increment { counter } => {
                 let key = format!("c{counter}");
                 let pending = committer.pending(&key).filter(|_| self.variant != Variant::CommittedStateOnly);
-                let local = committer.stamp_at(self.position).map(|stamp| (self.data.get(&key).cloned(), stamp));
+                let local =
+                    committer.stamp_at(self.position).map(|stamp| (self.data.get(&key).cloned(), stamp));
                 let Some((value, stamp)) = pending.or(local) else {
                     self.out.push(Effect::Reply { op, reply: Reply::Refused });
                     return;
@@ -609,8 +616,11 @@ impl Node {
             }
         }
         if let Some(send) = committer.poll(view.now, view.wall, view.random) {
-            let ask =
-                Ask::Commit { expected: Some(send.expected.clone()), next: send.next.clone(), ops: send.ops.clone() };
+            let ask = Ask::Commit {
+                expected: Some(send.expected.clone()),
+                next: send.next.clone(),
+                ops: send.ops.clone(),
+            };
             self.ask(Asked::Commit { send, sent_at: view.now }, ask);
         }
     }
@@ -637,11 +647,14 @@ impl Node {
                 still.push(proof);
                 continue;
             }
-            let confirmed = self.lease.is_valid(view.now) || proof.needs.is_some_and(|n| self.lease.is_confirmed(n));
+            let confirmed =
+                self.lease.is_valid(view.now) || proof.needs.is_some_and(|n| self.lease.is_confirmed(n));
             if confirmed {
                 effects.push(match proof.then {
                     Then::Reply(op, value) => Effect::Reply { op, reply: Reply::Value(value) },
-                    Then::Tell(to, op) => Effect::Tell { to, message: Message::Head { op, head: head.clone() } },
+                    Then::Tell(to, op) => {
+                        Effect::Tell { to, message: Message::Head { op, head: head.clone() } }
+                    }
                 });
                 continue;
             }
@@ -679,7 +692,8 @@ impl Node {
                 }
                 (false, Some(to)) => {
                     self.reads.insert(op, (key, StandbyRead::Confirm { value }));
-                    self.out.push(Effect::Tell { to, message: Message::ConfirmHead { op, seq: self.position } });
+                    self.out
+                        .push(Effect::Tell { to, message: Message::ConfirmHead { op, seq: self.position } });
                 }
                 (false, None) => {
                     self.reads.remove(&op);

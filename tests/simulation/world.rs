@@ -40,22 +40,41 @@ pub enum Answer {
 pub enum Event<M> {
     Started,
     Timer,
-    Answered { tag: u64, answer: Answer },
+    Answered {
+        tag: u64,
+        answer: Answer,
+    },
     /// New entries of the store's log, complete and in order from where this node stood.
     Fed,
     LockChanged(Option<Versioned>),
-    Peer { from: NodeId, message: M },
-    Client { op: u64 },
+    Peer {
+        from: NodeId,
+        message: M,
+    },
+    Client {
+        op: u64,
+    },
 }
 
 /// What a node wants done.
 #[derive(Debug)]
 pub enum Effect<M> {
-    Ask { tag: u64, ask: Ask },
-    Tell { to: NodeId, message: M },
-    Wake { at: Moment },
+    Ask {
+        tag: u64,
+        ask: Ask,
+    },
+    Tell {
+        to: NodeId,
+        message: M,
+    },
+    Wake {
+        at: Moment,
+    },
     /// The end of a client's operation, as the client sees it.
-    Reply { op: u64, reply: Reply },
+    Reply {
+        op: u64,
+        reply: Reply,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,14 +118,25 @@ pub type Link = (usize, usize);
 
 #[derive(Debug, Clone)]
 pub enum Fault {
-    Pause { node: NodeId, span: Time },
-    Crash { node: NodeId, down: Time },
-    Cut { link: Link, span: Time },
+    Pause {
+        node: NodeId,
+        span: Time,
+    },
+    Crash {
+        node: NodeId,
+        down: Time,
+    },
+    Cut {
+        link: Link,
+        span: Time,
+    },
     EditLock,
     DeleteLock,
     /// The others get false evidence that the holder of the lock is gone, while it is cut off from the store and the
     /// lock: safety must not rest on evidence.
-    Usurp { span: Time },
+    Usurp {
+        span: Time,
+    },
 }
 
 struct Scheduled<M> {
@@ -180,7 +210,10 @@ pub struct World<M> {
 
 /// What the caller must do next.
 pub enum Step<M> {
-    Handle { node: NodeId, event: Event<M> },
+    Handle {
+        node: NodeId,
+        event: Event<M>,
+    },
     /// The node's memory is gone.
     Lost(NodeId),
     /// Everybody else is to be told that this node is gone, which is not true.
@@ -275,7 +308,8 @@ impl<M: Clone + std::fmt::Debug> World<M> {
                 Effect::Ask { tag, ask } => self.ask(node, tag, ask),
                 Effect::Tell { to, message } => self.tell(node, to, message),
                 Effect::Wake { at } => {
-                    let at = u64::try_from(at.since_origin().as_micros()).unwrap_or(u64::MAX).max(self.now + 1);
+                    let at =
+                        u64::try_from(at.since_origin().as_micros()).unwrap_or(u64::MAX).max(self.now + 1);
                     self.deliver_at(at, node, Event::Timer);
                 }
                 Effect::Reply { op, reply } => replies.push((op, reply)),

@@ -60,7 +60,12 @@ impl fmt::Debug for Core {
 impl Core {
     /// A sealed kernel.
     pub fn new(parts: CoreParts) -> Arc<Self> {
-        Arc::new(Self { parts, open: ArcSwapOption::empty(), state: Mutex::default(), members: OnceLock::new() })
+        Arc::new(Self {
+            parts,
+            open: ArcSwapOption::empty(),
+            state: Mutex::default(),
+            members: OnceLock::new(),
+        })
     }
 
     /// What it is made of.

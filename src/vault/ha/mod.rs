@@ -16,8 +16,6 @@ pub mod committer;
 pub mod election;
 pub mod peer;
 pub mod readlease;
-pub mod standby;
-pub mod term;
 
 pub use candidate::Candidate;
 pub use handle::{Admission, Ha, InitError, NoLedger, StepDownError};
