@@ -466,7 +466,7 @@ impl Node {
         }
     }
 
-    fn client(&mut self, op: u64, want: Want, view: &View<'_>) {
+    fn client(&mut self, op: u64, want: Want) {
         if self.serving && !self.holding && self.committer.is_some() {
             self.serve(op, want);
             return;
