@@ -20,7 +20,7 @@ pub struct Cluster {
     storage: String,
     folder: tempfile::TempDir,
     /// Ends last.
-    _api_server: ApiServer,
+    pub api_server: ApiServer,
 }
 
 impl Cluster {
@@ -34,14 +34,8 @@ impl Cluster {
         );
         let nodes: Vec<Node> =
             (0..3).map(|n| Node::start(folder.path(), &format!("vault-{n}"), &storage)).collect();
-        let mut cluster = Self {
-            nodes,
-            token: String::new(),
-            key: String::new(),
-            storage,
-            folder,
-            _api_server: api_server,
-        };
+        let mut cluster =
+            Self { nodes, token: String::new(), key: String::new(), storage, folder, api_server };
         cluster.initialise().await;
         cluster
     }
@@ -104,6 +98,18 @@ impl Cluster {
             }
         })
         .await
+    }
+
+    /// Waits until `leader` has led for more than ten seconds.
+    pub async fn until_mature(&self, leader: usize) {
+        let http = &self.nodes[leader].http;
+        until("a leader of some age", PATIENCE, || async {
+            let since = http.get("sys/leader").await.expect(200)["active_time"].as_str().unwrap().to_owned();
+            let since: jiff::Timestamp = since.parse().map_err(|_| format!("active_time {since:?}"))?;
+            let age = jiff::Timestamp::now().duration_since(since);
+            if age > jiff::SignedDuration::from_secs(11) { Ok(()) } else { Err(format!("{age:?}")) }
+        })
+        .await;
     }
 
     /// All nodes but `leader`.
