@@ -7,11 +7,8 @@ use tokio::net::TcpListener;
 
 use super::advertise::Bound;
 use super::error::NodeError;
-use crate::base::clock::Clock;
-use crate::base::random::Random;
 use crate::base::task::{self, Shutdown};
 use crate::config::{ListenerConfig, ListenerTls, PodEnvironment, ServerConfig, TlsVersion};
-use crate::vault::http::cluster::ClusterTls;
 use crate::vault::http::listen::{Drain, ListenLimits, Listener, ListenerTlsSource};
 use crate::vault::http::serve::{self, Api, RequestLimits};
 use crate::vault::http::tls::{CertificateSource, ListenerCertificate, TlsSettings};
@@ -64,9 +61,6 @@ pub(super) fn local(socket: &TcpListener, address: SocketAddr) -> Result<SocketA
 pub(super) struct Surroundings<'a> {
     pub(super) config: &'a ServerConfig,
     pub(super) api: &'a Arc<Api>,
-    pub(super) cluster_tls: &'a Arc<ClusterTls>,
-    pub(super) clock: &'a Arc<dyn Clock>,
-    pub(super) random: &'a Arc<dyn Random>,
     /// Connections of clients.
     pub(super) drain: &'a Drain,
     /// Connections of peers: they end with the process.
@@ -76,6 +70,7 @@ pub(super) struct Surroundings<'a> {
 
 /// Reads or mints certificates and starts to serve.
 pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> Result<(), NodeError> {
+    let lifecycle = &around.api.lifecycle;
     for one in sockets {
         let config = &one.config;
         let tls = match source(config, &one.bound, &around.config.pod) {
@@ -88,11 +83,12 @@ pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> R
                     require_client_cert: config.tls_require_client_cert,
                 };
                 let certificate =
-                    ListenerCertificate::prepare(settings, around.clock.unix(), &**around.random).await?;
+                    ListenerCertificate::prepare(settings, lifecycle.clock.unix(), &*lifecycle.random)
+                        .await?;
                 let server = Arc::clone(&certificate.config);
                 let fresh = certificate.keep_fresh(
-                    Arc::clone(around.clock),
-                    Arc::clone(around.random),
+                    Arc::clone(&lifecycle.clock),
+                    Arc::clone(&lifecycle.random),
                     around.shutdown.clone(),
                 );
                 task::spawn("listener certificate", fresh);
@@ -121,7 +117,7 @@ pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> R
             let routes = serve::peer_routes(Arc::clone(around.api));
             let listener = Listener {
                 socket,
-                tls: ListenerTlsSource::Cluster(Arc::clone(around.cluster_tls)),
+                tls: ListenerTlsSource::Cluster(Arc::clone(&lifecycle.cluster_tls)),
                 // Peers keep connections ready for the moment when they need them.
                 limits: ListenLimits {
                     idle: std::time::Duration::from_secs(3600),

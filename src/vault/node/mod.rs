@@ -7,6 +7,7 @@ pub mod error;
 pub mod server;
 
 mod candidate;
+mod compose;
 mod development;
 mod end;
 mod identity;

@@ -6,31 +6,24 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::advertise::{self, Advertised, Known};
-use super::backends::{BackendTable, OpenStorage, Surroundings};
+use super::backends::BackendTable;
 use super::banner::Banner;
-use super::candidate::CoreCandidate;
+use super::compose::{self, Opened};
 use super::error::NodeError;
 use super::listeners::{self, Sockets};
 use super::measure::NodeCollector;
-use super::members::HaMembers;
-use super::{development, identity, tasks};
-use crate::api::VERSION;
+use super::{development, tasks};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::random::{Random, SystemRandom};
 use crate::base::task::{self, Shutdown};
-use crate::config::{Environment, SealConfig, ServerConfig};
+use crate::config::{Environment, ServerConfig};
 use crate::telemetry::{self, Metrics, Probe};
-use crate::vault::core::{Core, CoreParts, EngineTable};
-use crate::vault::ha::{Ha, HaSettings, Role};
+use crate::vault::ha::Role;
 use crate::vault::http::cluster::ClusterTls;
 use crate::vault::http::lifecycle::Lifecycle;
 use crate::vault::http::listen::Drain;
-use crate::vault::http::peer::Peers;
 use crate::vault::http::pool::Pool;
 use crate::vault::http::serve::Api;
-use crate::vault::physical::{HaBackend, LockName};
-use crate::vault::seal::{Seal, ShamirSeal, StaticKey, StaticSeal};
-use crate::vault::{secrets, system};
 
 /// One running server. Dropping it does not stop it: see [`super::end`].
 pub struct Server {
@@ -75,13 +68,6 @@ impl Probe for Readiness {
     }
 }
 
-/// The lock in use and the storage below it.
-struct Opened {
-    storage: OpenStorage,
-    lock: Option<Arc<dyn HaBackend>>,
-    ha_storage: Option<String>,
-}
-
 impl Server {
     /// Starts a server: binds its sockets, opens its storage and serves. It need not be initialised, and the storage
     /// may be away.
@@ -98,8 +84,8 @@ impl Server {
         for warning in &config.warnings {
             warn!("{warning}");
         }
-        let seal = seal(&config.seal, environment)?;
-        let opened = open(config, backends, &clock, &random).await?;
+        let seal = compose::seal(&config.seal, environment)?;
+        let opened = compose::open(config, backends, &clock, &random).await?;
         let has_peers = opened.lock.is_some() && !config.disable_clustering;
         let sockets = listeners::bind(config, has_peers).await?;
         let advertised = addresses(config, &sockets, opened.lock.is_some()).await?;
@@ -109,43 +95,12 @@ impl Server {
         let api_addresses: Vec<_> = sockets.iter().map(|one| one.bound.api).collect();
         let banner = banner(config, &opened, &advertised, &sockets, seal.kind());
 
-        let core = Core::new(CoreParts {
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-            engines: engines(),
-            auth_methods: EngineTable::new(),
-            kernel_engines: system::kernel_engines(),
-            seal,
-            cluster_name: config.cluster_name.clone().unwrap_or_default(),
-            version: VERSION.to_owned(),
-            audit: Arc::default(),
-        });
-        let settings = settings(config, &advertised, opened.lock.is_none(), &*random).await;
+        let settings = compose::settings(config, &advertised, opened.lock.is_none(), &*random).await;
         let shutdown = Shutdown::default();
         let cluster_tls = Arc::new(ClusterTls::default());
         let pool = Arc::new(Pool::new(Arc::clone(&cluster_tls)));
-        let peers = Arc::new(Peers::new(Arc::clone(&pool), settings.identity.clone()));
-        let lock_name = opened.lock.as_ref().map_or_else(no_lock, |lock| lock.name());
-        let ha = Ha::start(
-            settings,
-            Arc::clone(&opened.storage.backend),
-            opened.lock,
-            peers,
-            Arc::clone(&clock),
-            Arc::clone(&random),
-            Arc::new(CoreCandidate(Arc::clone(&core))),
-            shutdown.clone(),
-        );
-        core.set_members(HaMembers::of(&ha));
-        let lifecycle = Arc::new(Lifecycle {
-            core,
-            ha,
-            backend: opened.storage.backend,
-            lock: lock_name,
-            cluster_tls: Arc::clone(&cluster_tls),
-            clock: Arc::clone(&clock),
-            random: Arc::clone(&random),
-        });
+        let parts = compose::Parts { seal, opened, settings, clock, random, cluster_tls };
+        let lifecycle = compose::lifecycle(config, parts, &pool, &shutdown);
         let metrics = Arc::new(Metrics::new("server", env!("CARGO_PKG_VERSION")));
         metrics.register_collector(Box::new(NodeCollector(Arc::clone(&lifecycle))));
         let api = Api::new(Arc::clone(&lifecycle), pool, config.disable_clustering, &metrics);
@@ -165,9 +120,6 @@ impl Server {
             &listeners::Surroundings {
                 config,
                 api: &api,
-                cluster_tls: &cluster_tls,
-                clock: &clock,
-                random: &random,
                 drain: &server.drain,
                 peers: &server.peers,
                 shutdown: &server.shutdown,
@@ -208,40 +160,6 @@ impl Server {
     }
 }
 
-fn engines() -> EngineTable {
-    ["kv", "cubbyhole"].into_iter().filter_map(|kind| Some((kind, secrets::factory(kind)?))).collect()
-}
-
-fn seal(config: &SealConfig, environment: &Environment) -> Result<Arc<dyn Seal>, NodeError> {
-    match config {
-        SealConfig::Shamir => Ok(Arc::new(ShamirSeal)),
-        SealConfig::Static(keys) => {
-            let load = |key: &crate::config::StaticKey| {
-                let material = key.load(environment).map_err(NodeError::SealKey)?;
-                StaticKey::new(&key.id, &material).map_err(NodeError::Seal)
-            };
-            let current = load(&keys.current)?;
-            let previous = keys.previous.as_ref().map(load).transpose()?;
-            Ok(Arc::new(StaticSeal::new(current, previous)?))
-        }
-    }
-}
-
-async fn open(
-    config: &ServerConfig,
-    backends: &BackendTable,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-) -> Result<Opened, NodeError> {
-    let around = Surroundings { clock: Arc::clone(clock), random: Arc::clone(random) };
-    let storage = backends.storage(&config.storage, &around).await?;
-    let (lock, ha_storage) = match &config.ha_storage {
-        Some(lock) => (Some(backends.lock(lock, &around).await?), Some(lock.kind().to_owned())),
-        None => (storage.lock.clone(), None),
-    };
-    Ok(Opened { storage, lock, ha_storage })
-}
-
 async fn addresses(config: &ServerConfig, sockets: &[Sockets], is_ha: bool) -> Result<Advertised, NodeError> {
     let file = async |path: &str| tokio::fs::read_to_string(path).await.unwrap_or_default();
     let host =
@@ -256,31 +174,6 @@ async fn addresses(config: &ServerConfig, sockets: &[Sockets], is_ha: bool) -> R
         host,
         is_ha,
     })?)
-}
-
-async fn settings(
-    config: &ServerConfig,
-    advertised: &Advertised,
-    lock_disabled: bool,
-    random: &dyn Random,
-) -> HaSettings {
-    let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.unwrap_or_default();
-    let identity = identity::identity(&config.pod, &host, random);
-    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    HaSettings {
-        lease_seconds: u32::try_from(config.ha.lease_duration.as_secs()).unwrap_or(u32::MAX),
-        read_lease_ms: millis(config.ha.read_lease),
-        max_staleness_ms: millis(config.ha.max_staleness),
-        lock_disabled,
-        adopt: config.ha.adopt.clone(),
-        version: VERSION.to_owned(),
-        ..HaSettings::new(&identity, &advertised.api, &advertised.cluster)
-    }
-}
-
-/// What the head of a vault records that no other node can use.
-fn no_lock() -> LockName {
-    LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() }
 }
 
 fn banner(
