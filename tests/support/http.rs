@@ -87,8 +87,17 @@ impl Http {
 
     /// Calls `/v1/<path>` with any body.
     pub async fn send(&self, method: &str, path: &str, body: Bytes) -> Result<Answer, NoAnswer> {
+        self.request(method, &format!("v1/{path}"), body).await
+    }
+
+    /// GET of a path that is not below `/v1/`.
+    pub async fn plain(&self, path: &str) -> Result<Answer, NoAnswer> {
+        self.request("GET", path, Bytes::new()).await
+    }
+
+    async fn request(&self, method: &str, path: &str, body: Bytes) -> Result<Answer, NoAnswer> {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request = Request::builder().method(method).uri(format!("{}/v1/{path}", self.url));
+        let mut request = Request::builder().method(method).uri(format!("{}/{path}", self.url));
         if !self.token.is_empty() {
             request = request.header("x-vault-token", &self.token);
         }
