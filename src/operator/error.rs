@@ -10,7 +10,7 @@ use crate::crypto::x509::X509Error;
 #[derive(Debug, Error)]
 pub enum OperatorError {
     /// The API server refused a call or did not answer.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", spoken(source))]
     Api {
         /// What was to be done.
         what: String,
@@ -61,6 +61,14 @@ impl OperatorError {
             Self::Malformed { .. } | Self::NotInstalled(_) | Self::Listen { .. } => ErrorClass::Invalid,
             Self::Certificates(error) => error.class(),
         }
+    }
+}
+
+/// What the API server said, without the fields around it.
+fn spoken(error: &KubeError) -> String {
+    match error {
+        KubeError::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -47,6 +47,9 @@ mod settings;
 mod status;
 mod validate;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::OperatorError;
 pub use run::run;
 pub use settings::Settings;

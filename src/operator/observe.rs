@@ -165,7 +165,7 @@ async fn get(
     let what = format!("reading {} {name}", kind.word());
     let found = api.get_opt(name).await.map_err(OperatorError::api(what.clone()))?;
     found
-        .map(|object| serde_json::to_value(object))
+        .map(serde_json::to_value)
         .transpose()
         .map_err(|error| OperatorError::Malformed { what, reason: error.to_string() })
 }

@@ -70,8 +70,20 @@ pub(crate) async fn visit(
     let Some(context) = Context::new(&cluster, &environment.settings) else { return Ok(None) };
     let now = environment.clock.unix();
     let problems = validate::specification(&cluster);
-    let mut seen = observe::observe(client, &context, now).await?;
     let mut written = Written::default();
+    let mut seen = match observe::observe(client, &context, now).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            // A right that is missing stays missing: somebody has to read of it where they look first.
+            if let Some(problem) = problem_of(&error) {
+                written.findings.problems.push(problem);
+                let blind = Observed { now, ..Observed::default() };
+                let current = status::refused(&context, &blind, &written.findings);
+                report(environment, &clusters, &cluster, &current).await?;
+            }
+            return Err(error);
+        }
+    };
     written.findings.was_ready = conditions::was_ready(&context);
     written.findings.problems = problems;
     let is_refused = !written.findings.problems.is_empty();

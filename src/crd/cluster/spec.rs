@@ -30,51 +30,14 @@ use super::unseal::Unseal;
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.selector"
     ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the specification is carried out and every pod serves"
-    ),
-    printcolumn(
-        name = "Active",
-        type_ = "string",
-        json_path = ".status.active.pod",
-        description = "The pod that leads"
-    ),
-    printcolumn(
-        name = "Members",
-        type_ = "string",
-        json_path = ".status.membersSummary",
-        description = "Pods that serve, of those asked for"
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.version",
-        description = "What the active pod runs"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why it is ready or not"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Storage",
-        type_ = "string",
-        json_path = ".spec.storage.type",
-        priority = 1,
-        description = "Where the data lies"
-    ),
-    printcolumn(
-        name = "Address",
-        type_ = "string",
-        json_path = ".status.active.address",
-        priority = 1,
-        description = "The address that the active pod advertises"
-    )
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the specification is carried out and every pod serves"}"#,
+    printcolumn = r#"{"name": "Active", "type": "string", "jsonPath": ".status.active.pod", "description": "The pod that leads"}"#,
+    printcolumn = r#"{"name": "Members", "type": "string", "jsonPath": ".status.membersSummary", "description": "Pods that serve, of those asked for"}"#,
+    printcolumn = r#"{"name": "Version", "type": "string", "jsonPath": ".status.version", "description": "What the active pod runs"}"#,
+    printcolumn = r#"{"name": "Status", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "description": "Why it is ready or not"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name": "Storage", "type": "string", "jsonPath": ".spec.storage.type", "priority": 1, "description": "Where the data lies"}"#,
+    printcolumn = r#"{"name": "Address", "type": "string", "jsonPath": ".status.active.address", "priority": 1, "description": "The address that the active pod advertises"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct VaultClusterSpec {

@@ -224,3 +224,25 @@ fn certificates_are_made_once_and_the_issuer_is_renewed() {
     assert_eq!(moved.apply.len(), 2, "another domain needs another issuer");
     assert!(certificates::plan(&context, Some(&json!({"data": {}})), None, now, &random).is_err());
 }
+
+#[test]
+fn the_server_reads_the_configuration_as_it_was_meant() {
+    let settings = settings();
+    for (spec, kind) in [
+        ("{}", "kubernetes"),
+        ("{unseal: {type: Shamir}, tls: {mode: Secret, secretRef: {name: mine}}}", "kubernetes"),
+        ("{storage: {kubernetes: {dataLimitBytes: 2000000, headBytesPerSecond: 5000}}}", "kubernetes"),
+        ("{profile: Development, replicas: 1, storage: {type: Memory}, tls: {mode: Disabled}}", "inmem"),
+    ] {
+        let cluster = cluster(spec);
+        let content = config::content(&Context::new(&cluster, &settings).unwrap());
+        let read =
+            crate::config::parse(&[("holdfast.json", &content)], &crate::config::Environment::fixed([]));
+        let read = read.unwrap_or_else(|problems| panic!("{spec}: {problems}\n{content}"));
+        assert_eq!(read.storage.kind(), kind);
+        assert_eq!(read.listeners.len(), 1);
+        assert_eq!(read.listeners[0].address.port(), 8200);
+        assert_eq!(read.telemetry.probe_address.map(|a| a.port()), Some(8202));
+        assert!(read.warnings.is_empty(), "{:?}", read.warnings);
+    }
+}
