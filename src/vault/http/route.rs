@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// Longest wait for news after a leader did not take a request.
 const NEWS: Duration = Duration::from_millis(100);
 
+/// How long a node that lost the leadership may still take to answer what it was sent.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
 /// What an attempt on this node came to.
 enum Attempt {
     /// The answer.
@@ -36,6 +39,7 @@ impl Api {
         let clock = &self.lifecycle.clock;
         let deadline = clock.now().plus(PATIENCE);
         let mut held = None;
+        let mut was_turned_away = false;
         loop {
             let complaint = match self.attempt(&call).await {
                 Attempt::Done(response) => return response,
@@ -50,7 +54,7 @@ impl Api {
                 return Refusal::of(ErrorClass::Invalid, text).into_response();
             }
             let left = deadline.since(clock.now());
-            if held.is_none() && !self.has_leader() {
+            if held.is_none() && (was_turned_away || !self.has_leader()) {
                 self.measures.held();
                 held = self.hold.enter(inbound.body.len());
                 if held.is_none() {
@@ -75,10 +79,17 @@ impl Api {
             }
             self.measures.forwarded();
             let own = &self.lifecycle.ha.settings().identity;
-            match forward::forward(&self.pool, own, &leader, inbound).await {
+            let forwarded = tokio::select! {
+                forwarded = forward::forward(&self.pool, own, &leader, inbound) => forwarded,
+                () = self.replaced(&leader) => {
+                    Forwarded::Maybe(format!("{} lost the leadership before it answered", leader.identity))
+                }
+            };
+            match forwarded {
                 Forwarded::Answer(response) => return response,
                 Forwarded::NotExecuted(reason) if clock.now() < deadline => {
                     debug!(%reason, leader = %leader.identity, "the active node did not take the request");
+                    was_turned_away = true;
                     self.wait_for_news(&leader).await;
                 }
                 Forwarded::NotExecuted(reason) => return gone(complaint, &reason),
@@ -151,6 +162,18 @@ impl Api {
 
     fn has_leader(&self) -> bool {
         self.lifecycle.ha.status().borrow().leader.is_some()
+    }
+
+    /// Returns some time after another node has taken the leadership from `old`: whatever `old` has not answered by
+    /// then it will not answer any more, for example because its machine is gone.
+    async fn replaced(&self, old: &ActiveRecord) {
+        let mut status = self.lifecycle.ha.status();
+        let is_other = |leader: &ActiveRecord| leader.epoch > old.epoch;
+        let replaced = status.wait_for(|status| status.leader.as_ref().is_some_and(is_other)).await.is_ok();
+        if !replaced {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LAST_ANSWER).await;
     }
 
     /// Waits until another leader than `stale` is known, for a moment at most.
