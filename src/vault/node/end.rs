@@ -78,9 +78,13 @@ impl Server {
     pub async fn end(self) {
         self.ending.trigger();
         let ha = &self.lifecycle.ha;
-        ha.shutdown_handover(HANDOVER).await;
+        // Without a lock there is nobody to hand over to.
+        let has_others = !ha.settings().lock_disabled;
+        if has_others {
+            ha.shutdown_handover(HANDOVER).await;
+        }
         self.drain.lame.store(true, Ordering::Relaxed);
-        if !ha.settings().lock_disabled {
+        if has_others {
             // New connections still come in, are served by forwarding, and are asked to close.
             tokio::time::sleep(LINGER).await;
             self.until_drained(LEAVE - LINGER).await;
