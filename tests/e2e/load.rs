@@ -148,7 +148,7 @@ impl Load {
 }
 
 async fn write(cluster: &Cluster, service: Target, stop: &AtomicBool, prefix: &str, rate: u64) -> Written {
-    let mut client = cluster.client(service);
+    let mut client = cluster.client(service).with_timeout(Duration::from_secs(3));
     let mut seen = Written::default();
     let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / rate));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -88,7 +88,17 @@ off() { # machine: its process 1 goes, and with it everything in it
 	! alive "$1" || kill -9 "$(cat "$DIR/$1/pid")"
 	until_true 20 empty "$1" || fault "machine $1 does not end: processes $(pids "$1" | tr '\n' ' ')"
 	rm -f "$DIR/$1/pid"
+	unplug_pods "$1"
 	sweep "$1" || until_true 5 sweep "$1" || fault "the cgroups of machine $1 cannot be removed"
+}
+
+# The kernel takes dead pods' interfaces away in its own time. One that lingers into the next start keeps its route, a
+# new pod with the same address takes that route for its own, and then it goes.
+unplug_pods() {
+	local link
+	for link in $(ip -n "$LAB-$1" -o link 2>/dev/null | sed -n 's/^[0-9]*: \(veth[^@:]*\)[@:].*/\1/p'); do
+		ip -n "$LAB-$1" link del "$link" 2>/dev/null || true
+	done
 }
 
 sweep() { # the cgroups of a machine, or all ("")
