@@ -119,16 +119,20 @@ impl Cluster {
 
     /// Enables KV v2 at `path` if it is not there.
     pub async fn ensure_kv(&self, path: &str) -> Result<(), String> {
-        let mut client = self.any()?.with_timeout(Duration::from_secs(20));
-        let body = serde_json::json!({"type": "kv", "options": {"version": "2"}});
-        let answer = client
-            .call("POST", &format!("sys/mounts/{path}"), Some(&body))
-            .await
-            .map_err(|e| format!("{e:?}"))?;
-        if answer.is_success() || answer.body.to_string().contains("already in use") {
-            return Ok(());
-        }
-        Err(format!("enabling kv at {path}: {} {}", answer.status, answer.body))
+        // A new Service is known to every node's proxy only a moment after its endpoints are there.
+        crate::runner::eventually("the Service answers", Duration::from_secs(15), || async {
+            let body = serde_json::json!({"type": "kv", "options": {"version": "2"}});
+            let answer = self
+                .any()?
+                .call("POST", &format!("sys/mounts/{path}"), Some(&body))
+                .await
+                .map_err(|e| format!("{e:?}"))?;
+            if answer.is_success() || answer.body.to_string().contains("already in use") {
+                return Ok(());
+            }
+            Err(format!("enabling kv at {path}: {} {}", answer.status, answer.body))
+        })
+        .await
     }
 
     /// Whether everything that says who leads says the same; returns the active pod.

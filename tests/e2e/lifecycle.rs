@@ -49,9 +49,15 @@ pub async fn recreate(context: Context) -> Outcome {
     .await?;
     let seconds = cluster::apply_and_wait(lab, "default", "vault", "{}")?;
     let again = Cluster::open(lab, "default", "vault")?;
-    let answer = again.any()?.call("GET", "kv/data/kept", None).await.map_err(|e| format!("{e:?}"))?;
-    if answer.body["data"]["data"]["kept"] != "yes" {
-        return Err(format!("reading after re-creation: {} {}", answer.status, answer.body));
-    }
+    // The Service is new: every node's proxy learns of it a moment after the endpoints are there.
+    crate::runner::eventually("the same secret", Duration::from_secs(15), || async {
+        let answer =
+            again.any()?.call("GET", "kv/data/kept", None).await.map_err(|e| format!("{e:?}"))?;
+        match &answer.body["data"]["data"]["kept"] {
+            kept if kept == "yes" => Ok(()),
+            _ => Err(format!("reading after re-creation: {} {}", answer.status, answer.body)),
+        }
+    })
+    .await?;
     Ok(vec![format!("deleted and created again: Ready after {seconds:.1} s, with the same secrets")])
 }
