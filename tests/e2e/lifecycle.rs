@@ -51,8 +51,7 @@ pub async fn recreate(context: Context) -> Outcome {
     let again = Cluster::open(lab, "default", "vault")?;
     // The Service is new: every node's proxy learns of it a moment after the endpoints are there.
     crate::runner::eventually("the same secret", Duration::from_secs(15), || async {
-        let answer =
-            again.any()?.call("GET", "kv/data/kept", None).await.map_err(|e| format!("{e:?}"))?;
+        let answer = again.any()?.call("GET", "kv/data/kept", None).await.map_err(|e| format!("{e:?}"))?;
         match &answer.body["data"]["data"]["kept"] {
             kept if kept == "yes" => Ok(()),
             _ => Err(format!("reading after re-creation: {} {}", answer.status, answer.body)),

@@ -64,7 +64,9 @@ impl NoLedger {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Storage(error) => error.class(),
-            Self::RolledBack(_) | Self::Uninitialised | Self::Sealed | Self::NoLeader(_) => ErrorClass::Unavailable,
+            Self::RolledBack(_) | Self::Uninitialised | Self::Sealed | Self::NoLeader(_) => {
+                ErrorClass::Unavailable
+            }
         }
     }
 }
