@@ -51,6 +51,7 @@ pub(super) struct Connection {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process makes one of these, once")]
 pub(super) enum Command {
     /// Run a vault server
     Server(ServerArgs),

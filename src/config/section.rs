@@ -119,7 +119,7 @@ impl<'a> Section<'a> {
     fn entries_of(&mut self, key: &'static str) -> Vec<Entry<'a>> {
         self.known.push(key);
         let found = self.entries.iter().filter(|entry| entry.item.key == key);
-        let last = found.clone().last().map(|entry| entry.file);
+        let last = found.clone().next_back().map(|entry| entry.file);
         found.filter(|entry| Some(entry.file) == last).copied().collect()
     }
 

@@ -1,8 +1,8 @@
 //! The controller: a `VaultCluster` in, pods, Services, certificates, a Lease and status conditions out.
 //!
 //! One visit is `observe → validate → plan → apply → report`. Only observe, apply and report wait for anything; what
-//! decides is pure: [`materials`], [`initialisation`], [`rolling`], [`roles`], [`conditions`], [`status`] and the
-//! builders below [`build`].
+//! decides is pure: `materials`, `initialisation`, `rolling`, `roles`, `conditions`, `status` and the
+//! builders below `build`.
 //!
 //! # Rights
 //! What the controller asks of the API server; the chart's ClusterRole is made from this table.

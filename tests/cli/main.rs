@@ -1,4 +1,5 @@
 //! The compiled program: what people see, what it sends, and its exit codes.
+#![allow(clippy::unwrap_used)]
 
 mod server;
 

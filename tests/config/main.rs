@@ -1,4 +1,5 @@
 //! What a person reads when a configuration is wrong, and what a good one means.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -37,11 +37,14 @@ struct Cluster {
     is_acknowledged: bool,
 }
 
+/// An increment that was acknowledged: what the counter was then, and when it was asked for and answered.
+type Counted = (u64, Time, Time);
+
 /// Checks a history: registers for linearizability, counters for increments that were lost or carried out twice.
 /// `counters` is what the store holds at the end.
 pub fn check(history: &[Operation], counters: &BTreeMap<u32, u64>) -> Result<(), Violation> {
     let mut keys: BTreeMap<u32, Vec<&Operation>> = BTreeMap::new();
-    let mut counts: BTreeMap<u32, (Vec<(u64, Time, Time)>, u64)> = BTreeMap::new();
+    let mut counts: BTreeMap<u32, (Vec<Counted>, u64)> = BTreeMap::new();
     for operation in history {
         match operation {
             Operation::Write { key, .. } | Operation::Read { key, .. } => {
@@ -125,12 +128,7 @@ fn register(key: u32, operations: &[&Operation]) -> Result<(), Violation> {
     Ok(())
 }
 
-fn counter_is_right(
-    counter: u32,
-    mut done: Vec<(u64, Time, Time)>,
-    maybe: u64,
-    stored: u64,
-) -> Result<(), Violation> {
+fn counter_is_right(counter: u32, mut done: Vec<Counted>, maybe: u64, stored: u64) -> Result<(), Violation> {
     done.sort_unstable();
     for pair in done.windows(2) {
         if pair[0].0 == pair[1].0 {

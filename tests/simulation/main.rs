@@ -8,7 +8,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    clippy::disallowed_methods
+    clippy::disallowed_methods,
+    clippy::large_enum_variant
 )]
 #![allow(missing_docs, unreachable_pub, clippy::cast_possible_truncation)]
 

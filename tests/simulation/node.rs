@@ -197,25 +197,7 @@ impl Node {
                 self.ask(Asked::Claim(next), ask);
             }
             Order::CatchUp { claim } => self.catching_up = Some(claim),
-            Order::Promote { claim } => {
-                let epoch = claim.epoch;
-                self.committer =
-                    Some(Committer::new(CommitterSettings::default(), limits(), claim, view.now));
-                self.lease = ReadLease::new(WINDOW);
-                self.check_in_flight = false;
-                self.deposed_at = None;
-                self.news(News::Promoted { epoch, is_done: true }, view);
-                if self.variant == Variant::NoWaitAfterClaim {
-                    let cx = Context {
-                        now: view.now.plus(Duration::from_millis(600)),
-                        time: view.wall,
-                        random: view.random,
-                    };
-                    for order in self.election.step(News::Tick, cx) {
-                        self.order(order, view);
-                    }
-                }
-            }
+            Order::Promote { claim } => self.promote(claim, view),
             Order::Serve => {
                 self.serving = true;
                 self.holding = false;
@@ -262,6 +244,25 @@ impl Node {
                 }
             }
             Order::HandoverEnded(_) | Order::RolledBack { .. } => {}
+        }
+    }
+
+    fn promote(&mut self, claim: Head, view: &View<'_>) {
+        let epoch = claim.epoch;
+        self.committer = Some(Committer::new(CommitterSettings::default(), limits(), claim, view.now));
+        self.lease = ReadLease::new(WINDOW);
+        self.check_in_flight = false;
+        self.deposed_at = None;
+        self.news(News::Promoted { epoch, is_done: true }, view);
+        if self.variant == Variant::NoWaitAfterClaim {
+            let cx = Context {
+                now: view.now.plus(Duration::from_millis(600)),
+                time: view.wall,
+                random: view.random,
+            };
+            for order in self.election.step(News::Tick, cx) {
+                self.order(order, view);
+            }
         }
     }
 

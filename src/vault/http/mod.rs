@@ -1,7 +1,7 @@
 //! The HTTP face of the server: routes, status codes, forwarding, TLS.
 //!
-//! A request comes in through [`listen`], gets a body and a UUID in [`serve`], becomes a call in [`inbound`], and is
-//! carried out where [`route`] decides. [`respond`] has the only mapping from error classes to statuses.
+//! A request comes in through `listen`, gets a body and a UUID in `serve`, becomes a call in `inbound`, and is
+//! carried out where `route` decides. `respond` has the only mapping from error classes to statuses.
 
 pub mod cluster;
 pub mod lifecycle;

@@ -25,7 +25,7 @@ use crate::vault::http::listen::Drain;
 use crate::vault::http::pool::Pool;
 use crate::vault::http::serve::Api;
 
-/// One running server. Dropping it does not stop it: see [`super::end`].
+/// One running server. Dropping it does not stop it: [`Server::end`] does.
 pub struct Server {
     /// Sealed or unsealed.
     pub lifecycle: Arc<Lifecycle>,
