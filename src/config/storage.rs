@@ -53,7 +53,7 @@ pub struct KubernetesLock {
 impl KubernetesStorage {
     /// Everything but the place at its default.
     pub fn at(lock: KubernetesLock) -> Self {
-        Self { lock, data_limit_bytes: 64 << 20, head_bytes_per_second: 256 << 10, head_window_seconds: 600 }
+        Self { lock, data_limit_bytes: 64 << 20, head_bytes_per_second: 256 << 10, head_window_seconds: 60 }
     }
 }
 

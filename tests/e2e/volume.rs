@@ -66,8 +66,8 @@ pub async fn write_rate(context: Context) -> Outcome {
     if count == 0 {
         return Err("nothing was written".to_owned());
     }
-    // Head, segments and etcd's own page copies: four times the budget is the bound, burst included.
-    let bound = BUDGET_BYTES_PER_SECOND * (seconds + 600.0) * 4.0;
+    // Head, segments and etcd's own page copies: six times the budget is the bound, burst included.
+    let bound = BUDGET_BYTES_PER_SECOND * (seconds + 60.0) * 6.0;
     if grown as f64 > bound {
         return Err(format!("{}; the bound is {:.0} MiB", lines.join("; "), bound / 1048576.0));
     }

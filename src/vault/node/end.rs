@@ -23,7 +23,7 @@ const LEAVE: Duration = Duration::from_secs(15);
 const FINISH: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Runs a server until it is asked to end (SIGTERM or SIGINT); a second signal ends it at once.
+/// Runs a server until it is asked to end (SIGTERM or SIGINT); a second signal ends it at once. SIGHUP changes nothing.
 ///
 /// # Errors
 /// When it cannot start.
@@ -35,6 +35,9 @@ pub async fn run(
     forbid_core_dumps();
     let listen = |kind| signal(kind).map_err(|error| NodeError::Signals(error.to_string()));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    // Vault re-reads certificates on SIGHUP, and scripts send it. Here they are re-read all the time: it must only not
+    // end the server.
+    let _hang_up = listen(SignalKind::hangup())?;
     let server = Server::start(config, environment, backends).await?;
     say(&server)?;
     wait(&mut terminate, &mut interrupt).await;

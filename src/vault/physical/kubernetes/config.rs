@@ -36,10 +36,10 @@ impl Settings {
             namespace: namespace.into(),
             name: name.into(),
             budget_bytes_per_second: 256 << 10,
-            budget_window_seconds: 600,
+            budget_window_seconds: 60,
             data_limit_bytes: 64 << 20,
             garbage_age_seconds: 600,
-            merge_bytes_per_second: 2 << 20,
+            merge_bytes_per_second: 1 << 20,
             poll_millis: 1000,
         }
     }
