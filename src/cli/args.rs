@@ -133,6 +133,9 @@ pub(super) struct CrdArgs {
 pub(super) struct ProbeArgs {
     /// The URL, for example http://127.0.0.1:8202/readyz
     pub(super) url: String,
+    /// Seconds to go on trying
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub(super) wait: u16,
 }
 
 #[derive(Debug, Args)]
