@@ -382,6 +382,16 @@ async fn storage_that_went_back_in_time_is_served_by_nobody() {
     let leader = cluster.leader().await;
     let ledger = cluster.nodes[leader].ha.ledger().unwrap();
     add_one(&*ledger, "k").await.unwrap();
+    // A node that never saw the lost write has nothing to tell the old storage by.
+    let written = cluster.backend.check().await.unwrap().map(|head| head.seq);
+    let seen = async {
+        for node in &cluster.nodes {
+            while node.ha.status().borrow().head.as_ref().map(|head| head.seq) < written {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen).await.expect("every node sees the write");
     cluster.backend.restore(before);
     let stopped = async {
         for node in &cluster.nodes {
