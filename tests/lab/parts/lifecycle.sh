@@ -83,10 +83,15 @@ volumes() { # a storage class and the volumes of every node
 
 # --- down ---
 
-# Kubelets change settings of the whole host. The first lab notes them, the last one puts them back.
+# Kubelets change settings of the whole host, and the first network namespace of a host mounts their folder. The first
+# lab notes how things were, the last one puts them back.
 remember_host() {
 	exec 9>"$STATE/lock"
 	flock 9
+	if [ ! -f "$STATE/netns.before" ]; then
+		if mountpoint -q /run/netns; then echo mount; elif [ -d /run/netns ]; then echo folder; else echo nothing; fi \
+			>"$STATE/netns.before"
+	fi
 	[ -f "$STATE/sysctl.before" ] || sysctl vm.overcommit_memory kernel.panic kernel.panic_on_oops \
 		vm.panic_on_oom kernel.keys.root_maxkeys kernel.keys.root_maxbytes | tr -d ' ' >"$STATE/sysctl.before"
 	exec 9>&-
@@ -98,8 +103,19 @@ restore_host() {
 	if [ -f "$STATE/sysctl.before" ] && [ -z "$(find "$STATE" -mindepth 1 -maxdepth 1 -type d)" ]; then
 		sysctl -qp "$STATE/sysctl.before" >/dev/null || true
 		rm "$STATE/sysctl.before"
+		restore_netns
 	fi
 	exec 9>&-
+}
+
+restore_netns() {
+	local before
+	before=$(cat "$STATE/netns.before" 2>/dev/null || echo mount)
+	rm -f "$STATE/netns.before"
+	# Somebody else's namespaces may have come meanwhile: then the folder stays.
+	[ "$before" != mount ] && mountpoint -q /run/netns && [ -z "$(ls -A /run/netns)" ] || return 0
+	umount /run/netns
+	[ "$before" != nothing ] || rmdir /run/netns
 }
 
 down() {
