@@ -24,4 +24,5 @@ mod sync;
 pub use backend::KubernetesBackend;
 pub use config::{NAME_CHARS, Settings, SettingsError};
 pub use counters::Counters;
+pub use garbage::{Collector, Known, SegmentObject};
 pub use register::LeaseRegister;
