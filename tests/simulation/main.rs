@@ -1,5 +1,5 @@
-//! The seeded simulation: nodes that elect, commit, forward and hand over in a world of faults, and a check of what
-//! their clients saw.
+//! The seeded simulation: nodes that elect, commit, forward, hand over, write segments and collect garbage in a world of
+//! faults, and a check of what their clients saw and of what the store holds in the end.
 //!
 //! `HOLDFAST_SIM_SEEDS` says how many seeds are run (10,000 by default), `HOLDFAST_SIM_SEED` runs one and prints it.
 
@@ -13,8 +13,11 @@
 )]
 #![allow(missing_docs, unreachable_pub, clippy::cast_possible_truncation)]
 
+mod follow;
 mod history;
 mod node;
+mod objects;
+mod segments;
 mod variant;
 mod world;
 
@@ -120,6 +123,9 @@ fn run(seed: u64, variant: Variant) -> Result<Totals, Violation> {
     let mut begun: Vec<Option<Time>> = vec![None; wants.len()];
     let mut ended: Vec<Option<(Time, Reply)>> = vec![None; wants.len()];
     loop {
+        if let Some(damage) = world.objects.damage.take() {
+            return Err(damage);
+        }
         match world.step(END) {
             Step::Idle => break,
             Step::Lost(id) => {
@@ -148,7 +154,9 @@ fn run(seed: u64, variant: Variant) -> Result<Totals, Violation> {
         }
     }
     judge(&world, &wants, &begun, &ended)?;
+    world.objects.judge(&world.log, &world.store)?;
     let mut totals = world.totals.clone();
+    totals.segments = world.objects.counts;
     totals.operations =
         ended.iter().flatten().filter(|(_, reply)| !matches!(reply, Reply::Refused)).count() as u64;
     totals.unknown +=
@@ -245,11 +253,20 @@ fn the_design_holds_under_every_seed() {
     let seeds = std::env::var("HOLDFAST_SIM_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10_000);
     match run_all(seeds, Variant::Right) {
         Ok(totals) => {
+            let segments = &totals.segments;
             println!(
                 "{seeds} seeds: {} operations, {} claims, {} fenced and {} unknown outcomes, {} faults",
                 totals.operations, totals.claims, totals.fenced, totals.unknown, totals.faults
             );
             assert!(totals.operations > 0 && totals.claims > 0 && totals.fenced > 0 && totals.unknown > 0);
+            println!(
+                "{} segments were written and loaded from {} times; {} objects were collected as garbage, {} of them \
+                 when their collector had been deposed, and {} were left",
+                segments.written, segments.loads, segments.collected, segments.collected_late, segments.left
+            );
+            assert!(segments.written > 0 && segments.loads > 0);
+            assert!(segments.collected > 0);
+            assert!(segments.collected_late > 0 || seeds < 1_000, "late deletions arrive as well");
             assert!(totals.faults >= 5 * seeds, "every run has its faults");
             assert!(totals.operations > seeds * OPERATIONS / 3, "the cluster serves most of the time");
         }

@@ -12,12 +12,16 @@ use holdfast::vault::ha::election::{
     Cause, Context, Effect as Order, Election, ElectionSettings, Event as News, Sign, Successor,
 };
 use holdfast::vault::ha::readlease::{CheckNumber, ReadLease, WINDOW};
-use holdfast::vault::physical::{Commit, Head, Limits, LockName, Op, Stamp, Transaction};
+use holdfast::vault::physical::{Commit, Head, Limits, LockName, Stamp, Transaction};
 
+use crate::objects::{Data, List};
+use crate::segments::{self, Segments};
 use crate::variant::Variant;
 use crate::world::{Answer, Ask, Effect, Event, NodeId, Reply, View};
 
 pub const FORMAT: u32 = 1;
+/// A timer is never set for sooner.
+const TICK: Duration = Duration::from_millis(1);
 
 pub fn lock_name() -> LockName {
     LockName { kind: "inmem".into(), namespace: String::new(), name: "lock".into() }
@@ -53,14 +57,15 @@ pub enum Message {
 }
 
 #[derive(Debug)]
-enum Asked {
-    Commit { send: Send, sent_at: Moment },
+pub enum Asked {
+    Commit { send: Send, list: Option<List>, sent_at: Moment },
     Claim(Head),
     Check { number: u64, floor: Option<Head> },
     Probe { number: u64 },
     ReadCheck { check: CheckNumber, sent_at: Moment },
     ReadLock { number: u64 },
     Swap { number: u64 },
+    Objects(segments::Asked),
 }
 
 /// A read at the active node, or a proof for a standby.
@@ -89,19 +94,20 @@ enum StandbyRead {
 pub struct Node {
     pub id: NodeId,
     pub identity: String,
-    variant: Variant,
+    pub variant: Variant,
     nodes: usize,
     election: Election,
-    committer: Option<Committer>,
+    pub committer: Option<Committer>,
     lease: ReadLease,
     serving: bool,
     holding: bool,
     closing: bool,
     catching_up: Option<Head>,
     successors: Option<(u64, Moment, Vec<Successor>)>,
-    data: BTreeMap<String, Bytes>,
-    position: u64,
-    last_head: Option<Head>,
+    pub data: Data,
+    pub position: u64,
+    pub last_head: Option<Head>,
+    pub segments: Segments,
     tag: u64,
     asked: HashMap<u64, Asked>,
     check_in_flight: bool,
@@ -109,6 +115,8 @@ pub struct Node {
     proofs: Vec<Proof>,
     reads: BTreeMap<u64, (u32, StandbyRead)>,
     deposed_at: Option<Moment>,
+    /// When the next timer fires. One is enough: otherwise every event would begin a chain of timers of its own.
+    wake_at: Option<Moment>,
     pub out: Vec<Effect<Message>>,
 }
 
@@ -137,9 +145,10 @@ impl Node {
             closing: false,
             catching_up: None,
             successors: None,
-            data: BTreeMap::new(),
+            data: Data::new(),
             position: 0,
             last_head: None,
+            segments: Segments::new(variant),
             tag: 0,
             asked: HashMap::new(),
             check_in_flight: false,
@@ -147,6 +156,7 @@ impl Node {
             proofs: Vec::new(),
             reads: BTreeMap::new(),
             deposed_at: None,
+            wake_at: None,
             out: Vec::new(),
         }
     }
@@ -157,8 +167,11 @@ impl Node {
                 self.news(News::Able(true), view);
                 self.news(News::Tick, view);
             }
-            Event::Timer => self.news(News::Tick, view),
-            Event::Fed => self.fed(view),
+            Event::Timer => {
+                self.wake_at = self.wake_at.filter(|at| *at > view.now.plus(TICK));
+                self.news(News::Tick, view);
+            }
+            Event::Fed => view.head_object().into_iter().for_each(|object| self.follow(object, view)),
             Event::LockChanged(content) => self.news(News::Lock { number: 0, content }, view),
             Event::Answered { tag, answer } => self.answered(tag, answer, view),
             Event::Peer { from, message } => self.told(from, message, view, wants),
@@ -168,7 +181,7 @@ impl Node {
     }
 
     /// Takes part of the election; its orders are carried out at once.
-    fn news(&mut self, news: News, view: &View<'_>) {
+    pub fn news(&mut self, news: News, view: &View<'_>) {
         let cx = Context { now: view.now, time: view.wall, random: view.random };
         let orders = self.election.step(news, cx);
         for order in orders {
@@ -176,7 +189,7 @@ impl Node {
         }
     }
 
-    fn ask(&mut self, asked: Asked, ask: Ask) {
+    pub fn ask(&mut self, asked: Asked, ask: Ask) {
         self.tag += 1;
         self.asked.insert(self.tag, asked);
         self.out.push(Effect::Ask { tag: self.tag, ask });
@@ -193,7 +206,8 @@ impl Node {
                 self.ask(Asked::Check { number, floor }, Ask::Check);
             }
             Order::Claim { expected, next } => {
-                let ask = Ask::Commit { expected: Some(expected), next: next.clone(), ops: Vec::new() };
+                let ask =
+                    Ask::Commit { expected: Some(expected), next: next.clone(), ops: Vec::new(), list: None };
                 self.ask(Asked::Claim(next), ask);
             }
             Order::CatchUp { claim } => self.catching_up = Some(claim),
@@ -287,7 +301,7 @@ impl Node {
         }
     }
 
-    fn finish(&mut self, done: Vec<Done>) {
+    pub fn finish(&mut self, done: Vec<Done>) {
         for Done { id, result } in done {
             let Some(reply) = self.running.remove(&id) else { continue };
             let reply = match result {
@@ -301,54 +315,27 @@ impl Node {
         }
     }
 
-    fn fed(&mut self, view: &View<'_>) {
-        for entry in view.log {
-            let seq = entry.journal.head.seq;
-            if seq <= self.position {
-                continue;
-            }
-            let is_lost = self.variant == Variant::LossyFeed && view.random.below(20) == 0;
-            if !is_lost {
-                self.apply(&entry.ops);
-            }
-            self.position = seq;
-            self.last_head = Some(entry.journal.head.clone());
-            if let Some(committer) = &mut self.committer {
-                let done = committer.on_journal(&entry.journal);
-                self.finish(done);
-            }
-            self.news(News::Saw(entry.journal.head.clone()), view);
-        }
-    }
-
-    fn apply(&mut self, ops: &[Op]) {
-        for op in ops {
-            match op {
-                Op::Put { key, value } => {
-                    self.data.insert(key.clone(), value.clone());
-                }
-                Op::Delete { key } => {
-                    self.data.remove(key);
-                }
-            }
-        }
-    }
-
     fn answered(&mut self, tag: u64, answer: Answer, view: &View<'_>) {
         let Some(asked) = self.asked.remove(&tag) else { return };
         match (asked, answer) {
-            (Asked::Commit { send, sent_at }, answer) => {
+            (Asked::Commit { send, list, sent_at }, answer) => {
                 let answer = match answer {
                     Answer::Commit(commit) => commit,
                     _ => Commit::Unknown { reason: "silence".into() },
                 };
-                self.committed(send, sent_at, answer, view);
+                if answer == Commit::Committed {
+                    self.segments.wrote(send.next.epoch);
+                }
+                self.committed(send, list, sent_at, answer, view);
             }
             (Asked::Claim(next), answer) => {
                 let answer = match answer {
                     Answer::Commit(commit) => commit,
                     _ => Commit::Unknown { reason: "silence".into() },
                 };
+                if answer == Commit::Committed {
+                    self.segments.wrote(next.epoch);
+                }
                 self.news(News::ClaimAnswered { batch: next.batch_id, answer }, view);
             }
             (Asked::Check { number, floor }, answer) => {
@@ -367,6 +354,10 @@ impl Node {
                     self.lease.check_succeeded(check, sent_at);
                 }
             }
+            (Asked::Objects(asked), answer) => {
+                let response = if let Answer::Objects(response) = answer { Some(response) } else { None };
+                self.objects_answered(asked, response, view);
+            }
             (Asked::ReadLock { number }, Answer::Lock(content)) => {
                 self.news(News::Lock { number, content }, view);
             }
@@ -381,7 +372,14 @@ impl Node {
         }
     }
 
-    fn committed(&mut self, send: Send, sent_at: Moment, answer: Commit, view: &View<'_>) {
+    fn committed(
+        &mut self,
+        send: Send,
+        list: Option<List>,
+        sent_at: Moment,
+        answer: Commit,
+        view: &View<'_>,
+    ) {
         let Some(committer) = &mut self.committer else { return };
         if committer.acknowledged().epoch != send.next.epoch {
             return;
@@ -405,11 +403,7 @@ impl Node {
         }
         let done = committer.on_commit(send.next.batch_id, answer, view.now, view.random);
         if is_applied {
-            if self.position + 1 == send.next.seq {
-                self.apply(&send.ops);
-                self.position = send.next.seq;
-                self.last_head = Some(send.next.clone());
-            }
+            self.stored(&send, list);
             self.lease.committed(sent_at);
             self.news(News::Saw(send.next), view);
         }
@@ -571,9 +565,21 @@ impl Node {
         self.commit(view);
         self.answer_proofs(view);
         self.answer_standby_reads();
-        let due = [self.election.wake_at(), self.committer.as_ref().and_then(Committer::wake_at)];
+        let segments = self.segments.write(self.position, &self.data, view.random);
+        self.ask_objects(segments);
+        let garbage = self.segments.tick(view.now);
+        self.ask_objects(garbage);
+        let due = [
+            self.election.wake_at(),
+            self.committer.as_ref().and_then(Committer::wake_at),
+            self.segments.wake_at(),
+        ];
         if let Some(at) = due.into_iter().flatten().min() {
-            self.out.push(Effect::Wake { at: at.max(view.now.plus(Duration::from_millis(1))) });
+            let at = at.max(view.now.plus(TICK));
+            if self.wake_at.is_none_or(|before| at < before) {
+                self.wake_at = Some(at);
+                self.out.push(Effect::Wake { at });
+            }
         }
     }
 
@@ -617,12 +623,14 @@ impl Node {
             }
         }
         if let Some(send) = committer.poll(view.now, view.wall, view.random) {
+            let list = self.segments.draft(send.expected.seq);
             let ask = Ask::Commit {
                 expected: Some(send.expected.clone()),
                 next: send.next.clone(),
                 ops: send.ops.clone(),
+                list: list.clone(),
             };
-            self.ask(Asked::Commit { send, sent_at: view.now }, ask);
+            self.ask(Asked::Commit { send, list, sent_at: view.now }, ask);
         }
     }
 

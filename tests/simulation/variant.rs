@@ -20,10 +20,12 @@ pub enum Variant {
     UnknownTakenAsNotApplied,
     /// Requests of a batch do not see the ones before them, and nothing is validated.
     CommittedStateOnly,
+    /// What the head does not list is collected as garbage at once, whoever is about to list it.
+    CollectsCurrentSegments,
 }
 
 /// Every wrong one.
-pub const WRONG: [Variant; 8] = [
+pub const WRONG: [Variant; 9] = [
     Variant::NoHeadCompare,
     Variant::NoReadLease,
     Variant::NoWaitAfterClaim,
@@ -32,4 +34,5 @@ pub const WRONG: [Variant; 8] = [
     Variant::AcknowledgeBeforeCommit,
     Variant::UnknownTakenAsNotApplied,
     Variant::CommittedStateOnly,
+    Variant::CollectsCurrentSegments,
 ];

@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast::base::clock::{Moment, UnixMillis};
@@ -12,23 +13,35 @@ use holdfast::base::random::{Random, SeededRandom};
 use holdfast::vault::physical::inmem::Store;
 use holdfast::vault::physical::{Commit, Head, Journal, LockRecord, Op, Swap, Version, Versioned};
 
-use crate::history::Time;
+use crate::history::{Time, Violation};
+use crate::objects::{Counts, Entry, HeadObject, List, Objects, Request, Response};
 
 pub type NodeId = usize;
 
 /// A request from a node to the store or the lock, or the answer to it. `tag` is the node's own.
 #[derive(Debug, Clone)]
 pub enum Ask {
-    Commit { expected: Option<Head>, next: Head, ops: Vec<Op> },
+    /// `list` replaces what the head object lists, if the commit carries one.
+    Commit {
+        expected: Option<Head>,
+        next: Head,
+        ops: Vec<Op>,
+        list: Option<List>,
+    },
     Check,
+    Objects(Request),
     ReadLock,
-    Swap { expected: Option<Version>, next: LockRecord },
+    Swap {
+        expected: Option<Version>,
+        next: LockRecord,
+    },
 }
 
 #[derive(Debug, Clone)]
 pub enum Answer {
     Commit(Commit),
     Check(Option<Head>),
+    Objects(Response),
     Lock(Option<Versioned>),
     Swap(Swap),
     /// No answer within the client's time-out: it may have been carried out, now or later.
@@ -44,7 +57,7 @@ pub enum Event<M> {
         tag: u64,
         answer: Answer,
     },
-    /// New entries of the store's log, complete and in order from where this node stood.
+    /// The head object has changed.
     Fed,
     LockChanged(Option<Versioned>),
     Peer {
@@ -75,6 +88,8 @@ pub enum Effect<M> {
         op: u64,
         reply: Reply,
     },
+    /// What was read makes no sense.
+    Damage(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,19 +103,20 @@ pub enum Reply {
     Unknown,
 }
 
-/// One entry of the store's log.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    pub journal: Journal,
-    pub ops: Vec<Op>,
-}
-
 /// What a node may look at while it handles an event.
 pub struct View<'a> {
     pub now: Moment,
     pub wall: UnixMillis,
     pub random: &'a dyn Random,
-    pub log: &'a [Entry],
+    objects: &'a Objects,
+    log: &'a [Arc<Entry>],
+}
+
+impl View<'_> {
+    /// The head object as the node's watch told of it last.
+    pub fn head_object(&self) -> Option<HeadObject> {
+        self.objects.head(self.log, self.log.len())
+    }
 }
 
 #[derive(Debug)]
@@ -170,6 +186,7 @@ pub struct Totals {
     pub fenced: u64,
     pub unknown: u64,
     pub faults: u64,
+    pub segments: Counts,
 }
 
 impl Totals {
@@ -179,6 +196,7 @@ impl Totals {
         self.fenced += other.fenced;
         self.unknown += other.unknown;
         self.faults += other.faults;
+        self.segments.add(&other.segments);
     }
 }
 
@@ -194,7 +212,9 @@ struct Place {
 pub struct World<M> {
     pub random: SeededRandom,
     pub store: Store,
-    pub log: Vec<Entry>,
+    pub objects: Objects,
+    /// All commits, for the judges: nodes see no more of it than a head object holds.
+    pub log: Vec<Arc<Entry>>,
     pub totals: Totals,
     pub now: Time,
     lock: Option<Versioned>,
@@ -228,6 +248,7 @@ impl<M: Clone + std::fmt::Debug> World<M> {
         let mut world = Self {
             random: SeededRandom::new(seed),
             store: Store::new(),
+            objects: Objects::default(),
             log: Vec::new(),
             totals: Totals::default(),
             now: 1,
@@ -271,7 +292,13 @@ impl<M: Clone + std::fmt::Debug> World<M> {
 
     pub fn view<'a>(&'a self, node: NodeId) -> View<'a> {
         let place = &self.places[node];
-        View { now: self.moment(), wall: self.wall(), random: &self.random, log: &self.log[..place.fed] }
+        View {
+            now: self.moment(),
+            wall: self.wall(),
+            random: &self.random,
+            objects: &self.objects,
+            log: &self.log[..place.fed],
+        }
     }
 
     pub fn incarnation(&self, node: NodeId) -> u64 {
@@ -296,8 +323,7 @@ impl<M: Clone + std::fmt::Debug> World<M> {
     /// Initialises the store, as init does.
     pub fn found(&mut self, head: Head) {
         assert_eq!(self.store.commit(None, &head, &[]), Commit::Committed);
-        self.log.push(Entry { journal: Journal { head, replaced: None, keys: Vec::new() }, ops: Vec::new() });
-        self.feed();
+        self.append(Journal { head, replaced: None, keys: Vec::new() }, Vec::new(), None);
     }
 
     /// Takes what a node wants done.
@@ -313,6 +339,9 @@ impl<M: Clone + std::fmt::Debug> World<M> {
                     self.deliver_at(at, node, Event::Timer);
                 }
                 Effect::Reply { op, reply } => replies.push((op, reply)),
+                Effect::Damage(what) => {
+                    self.objects.damage.get_or_insert(Violation(what));
+                }
             }
         }
         replies
@@ -472,7 +501,7 @@ impl<M: Clone + std::fmt::Debug> World<M> {
 
     fn ask(&mut self, node: NodeId, tag: u64, ask: Ask) {
         let place = match ask {
-            Ask::Commit { .. } | Ask::Check => self.store_place(),
+            Ask::Commit { .. } | Ask::Check | Ask::Objects(_) => self.store_place(),
             Ask::ReadLock | Ask::Swap { .. } => self.lock_place(),
         };
         let incarnation = self.places[node].incarnation;
@@ -496,11 +525,18 @@ impl<M: Clone + std::fmt::Debug> World<M> {
 
     fn serve(&mut self, from: NodeId, incarnation: u64, tag: u64, ask: Ask, mute: bool) {
         let place = match ask {
-            Ask::Commit { .. } | Ask::Check => self.store_place(),
+            Ask::Commit { .. } | Ask::Check | Ask::Objects(_) => self.store_place(),
             _ => self.lock_place(),
         };
         let answer = match ask {
-            Ask::Commit { expected, next, ops } => Answer::Commit(self.commit(expected, next, ops)),
+            Ask::Commit { expected, next, ops, list } => {
+                Answer::Commit(self.commit(expected, next, ops, list))
+            }
+            Ask::Objects(request) => {
+                let head = self.store.head();
+                let leads = head.is_some_and(|head| crate::node::node_of(&head.node) == Some(from));
+                Answer::Objects(self.objects.serve(request, &self.log, leads))
+            }
             Ask::Check => Answer::Check(self.store.head().cloned()),
             Ask::ReadLock => Answer::Lock(self.lock.clone()),
             Ask::Swap { expected, next } => {
@@ -519,7 +555,7 @@ impl<M: Clone + std::fmt::Debug> World<M> {
         self.schedule(at, Due::Deliver { to: from, incarnation, event: Event::Answered { tag, answer } });
     }
 
-    fn commit(&mut self, expected: Option<Head>, next: Head, ops: Vec<Op>) -> Commit {
+    fn commit(&mut self, expected: Option<Head>, next: Head, ops: Vec<Op>, list: Option<List>) -> Commit {
         let (expected, next) = if self.compares_head {
             (expected, next)
         } else {
@@ -535,13 +571,18 @@ impl<M: Clone + std::fmt::Debug> World<M> {
                     self.totals.claims += 1;
                 }
                 let keys = ops.iter().map(|op| op.key().to_owned()).collect();
-                self.log.push(Entry { journal: Journal { head: next, replaced, keys }, ops });
-                self.feed();
+                self.append(Journal { head: next, replaced, keys }, ops, list);
             }
             Commit::Fenced { .. } => self.totals.fenced += 1,
             _ => {}
         }
         outcome
+    }
+
+    fn append(&mut self, journal: Journal, ops: Vec<Op>, list: Option<List>) {
+        self.log.push(Arc::new(Entry { journal, ops }));
+        self.objects.committed(list);
+        self.feed();
     }
 
     fn feed(&mut self) {
