@@ -12,7 +12,7 @@ export CARGO_TERM_COLOR ?= never
 VERIFY = \
 	'formatting: cargo fmt --check' \
 	'scripts: tests/check-scripts' \
-	'lints: cargo clippy --locked --all-targets -- -D warnings' \
+	'lints: cargo clippy --locked --all-targets --test e2e -- -D warnings' \
 	'documentation: RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items' \
 	'generated files: deploy/generate --check' \
 	'licences and bans: cargo deny --locked check bans licenses sources'
@@ -50,7 +50,7 @@ verify:
 ## fix         what verify finds and a program can repair
 .PHONY: fix
 fix: generate
-	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets --test e2e
 	cargo fmt
 
 ## generate    write the generated files again (crds/, the chart's CRDs, deploy/)

@@ -15,7 +15,6 @@ pub struct Cluster {
     pub lab: Lab,
     pub namespace: String,
     pub name: String,
-    pub ca: String,
     pub tls: TlsConnector,
     pub token: String,
 }
@@ -65,7 +64,6 @@ impl Cluster {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             tls: client::trust(&ca)?,
-            ca,
             token,
         })
     }
