@@ -45,10 +45,8 @@ wait_up() {
 all_up() {
 	local n
 	for n in cp $(nodes); do
-		alive "$n" || {
-			sleep 0.5 # it may just be starting
-			alive "$n" || fault "machine $n is off: $(tail -n 3 "$DIR/$n/boot.log")"
-		}
+		# It may just be starting, and the host may be busy.
+		until_true 15 alive "$n" || fault "machine $n is off: $(tail -n 3 "$DIR/$n/boot.log")"
 	done
 	[ "$(ask get nodes --no-headers | grep -cw Ready)" = "$NODES" ] && ask get serviceaccount default >/dev/null
 }
