@@ -20,7 +20,7 @@ mod telemetry;
 
 pub use env::Environment;
 pub use files::{load, parse};
-pub use ha::HaConfig;
+pub use ha::{AcceptedRollback, HaConfig};
 pub use ignored::{IGNORED, Ignored};
 pub use listener::{ListenerConfig, ListenerTls, TlsVersion};
 pub use problem::{Place, Problem, Problems};

@@ -54,6 +54,7 @@ fn wrong_texts() -> Vec<String> {
         "ha { read_lease = \"2s\" }",
         "ha { max_stalenes = \"1s\" }",
         "ha { adopt = \"me\" }",
+        "ha { accept_rollback = \"true\" }",
         "telemetry { probe_address = \"everywhere\" }",
         "listener \"unix\" { address = \"/run/x\" }",
         TCP,

@@ -49,7 +49,7 @@ pub enum NoLedger {
     #[error("the vault is sealed")]
     Sealed,
     /// The storage went back in time.
-    #[error("the storage went back in time and nothing is served until that is acknowledged: {0}")]
+    #[error("the storage went back in time and this node serves nothing any more: {0}")]
     RolledBack(String),
     /// The storage does not answer.
     #[error(transparent)]
@@ -366,11 +366,6 @@ impl Ha {
     /// Tells that the vault was sealed here: an active node gives the leadership up.
     pub fn notify_sealed(&self) {
         self.shared.hint(Event::Able(false));
-    }
-
-    /// Goes on after the storage went back in time: a person has decided that what it holds now is the truth.
-    pub async fn acknowledge_rollback(&self) {
-        self.shared.tell(Event::RollbackAcknowledged).await;
     }
 
     /// The other nodes that this one has heard of lately.

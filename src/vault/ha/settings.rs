@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::AcceptedRollback;
+
 /// Settings of one node's part in leadership.
 #[derive(Debug, Clone)]
 pub struct HaSettings {
@@ -22,6 +24,8 @@ pub struct HaSettings {
     pub lock_disabled: bool,
     /// UUID of the cluster whose head may be claimed although it names another lock.
     pub adopt: Option<String>,
+    /// The one rollback of the storage that a person has accepted.
+    pub accept_rollback: Option<AcceptedRollback>,
     /// Version of this program, shown to peers.
     pub version: String,
 }
@@ -38,6 +42,7 @@ impl HaSettings {
             max_staleness_ms: 0,
             lock_disabled: false,
             adopt: None,
+            accept_rollback: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

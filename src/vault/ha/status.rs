@@ -27,7 +27,7 @@ pub enum Role {
     },
     /// Was active and hands over: hold new requests until another leads.
     HandingOver,
-    /// The storage went back in time: this node serves nothing until a person acknowledges it.
+    /// The storage went back in time: this process serves nothing any more.
     RolledBack {
         /// What was seen.
         reason: String,

@@ -12,6 +12,7 @@ use super::*;
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
 use crate::base::task::{Shutdown, spawn};
+use crate::config::AcceptedRollback;
 use crate::vault::physical::inmem::{InmemBackend, InmemRegister, Store};
 use crate::vault::physical::{
     Backend, Commit, Consistency, Feed, HaBackend, Head, Ledger, Limits, Listing, LockName, LockRecord, Op,
@@ -86,6 +87,8 @@ impl HaBackend for Lock {
     }
 }
 
+const CLUSTER: &str = "5f0c1d3a-9a0e-4a53-8f0e-3a0d2b6a7c11";
+
 type Table = Arc<Mutex<BTreeMap<String, (Weak<Ha>, Arc<Faults>)>>>;
 
 struct Network {
@@ -127,17 +130,32 @@ struct Node {
 struct Cluster {
     nodes: Vec<Node>,
     backend: InmemBackend,
+    register: InmemRegister,
 }
 
 impl Cluster {
     async fn start(count: usize) -> Self {
         let (backend, register) = (InmemBackend::of(Store::new()), InmemRegister::new());
+        let cluster = Self::on(backend, register, &["a_1_x", "b_1_x", "c_1_x"][..count], None);
+        cluster.nodes[0].ha.initialise(CLUSTER, vec![]).await.unwrap();
+        cluster.leader().await;
+        cluster
+    }
+
+    /// New processes on a storage and a lock that are there.
+    fn on(
+        backend: InmemBackend,
+        register: InmemRegister,
+        names: &[&str],
+        accept_rollback: Option<AcceptedRollback>,
+    ) -> Self {
         let table = Table::default();
         let mut nodes = Vec::new();
-        for name in ["a_1_x", "b_1_x", "c_1_x"].into_iter().take(count) {
+        for &name in names {
             let faults = Arc::<Faults>::default();
             let mut settings = HaSettings::new(name, &format!("http://{name}"), &format!("https://{name}"));
             settings.lease_seconds = 2;
+            settings.accept_rollback.clone_from(&accept_rollback);
             let shutdown = Shutdown::default();
             let ha = Ha::start(
                 settings,
@@ -152,10 +170,7 @@ impl Cluster {
             table.lock().unwrap().insert(name.to_owned(), (Arc::downgrade(&ha), Arc::clone(&faults)));
             nodes.push(Node { ha, faults, shutdown });
         }
-        let cluster = Self { nodes, backend };
-        cluster.nodes[0].ha.initialise("cluster", vec![]).await.unwrap();
-        cluster.leader().await;
-        cluster
+        Self { nodes, backend, register }
     }
 
     /// The node that leads, once one does and all others know it.
@@ -178,6 +193,19 @@ impl Cluster {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), find).await.expect("a leader")
+    }
+
+    /// Waits until every node says that the storage went back; why, by the first one.
+    async fn all_refuse(&self) -> String {
+        let stopped = async {
+            for node in &self.nodes {
+                node.ha.status().wait_for(|s| matches!(s.role, Role::RolledBack { .. })).await.unwrap();
+            }
+        };
+        let stopped = tokio::time::timeout(Duration::from_secs(10), stopped).await;
+        let roles: Vec<_> = self.nodes.iter().map(|n| n.ha.status().borrow().clone()).collect();
+        stopped.unwrap_or_else(|_| panic!("all nodes stop: {roles:#?}"));
+        self.nodes[0].ha.ledger().err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     fn kill(&self, at: usize) {
@@ -393,18 +421,42 @@ async fn storage_that_went_back_in_time_is_served_by_nobody() {
     };
     tokio::time::timeout(Duration::from_secs(10), seen).await.expect("every node sees the write");
     cluster.backend.restore(before);
-    let stopped = async {
-        for node in &cluster.nodes {
-            node.ha.status().wait_for(|s| matches!(s.role, Role::RolledBack { .. })).await.unwrap();
-        }
-    };
-    let stopped = tokio::time::timeout(Duration::from_secs(10), stopped).await;
-    let roles: Vec<_> = cluster.nodes.iter().map(|n| n.ha.status().borrow().clone()).collect();
-    stopped.unwrap_or_else(|_| panic!("all nodes stop: {roles:#?}"));
+    cluster.all_refuse().await;
     assert!(read(&*ledger, "k", 0).await.is_err());
     for node in &cluster.nodes {
         assert!(matches!(node.ha.ledger(), Err(NoLedger::RolledBack(_))));
         assert!(node.ha.initialise("other", vec![]).await.is_err());
     }
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_accepts_no_rollback_and_a_person_accepts_exactly_one() {
+    let cluster = Cluster::start(1).await;
+    add_one(&*cluster.nodes[0].ha.ledger().unwrap(), "k").await.unwrap();
+    let before = cluster.backend.snapshot();
+    let (backend, register) = (cluster.backend.clone(), cluster.register.clone());
+    cluster.kill(0);
+    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_2_x"], None);
+    cluster.leader().await;
+    add_one(&*cluster.nodes[0].ha.ledger().unwrap(), "k").await.unwrap();
+    let lost = cluster.backend.check().await.unwrap().unwrap();
+    // All processes end, and the storage is restored before one starts again.
+    cluster.kill(0);
+    backend.restore(before);
+    let kept = backend.check().await.unwrap().unwrap();
+    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_3_x"], None);
+    let text = cluster.all_refuse().await;
+    let value = text.split('"').nth(1).unwrap_or_default();
+    let accepted = AcceptedRollback::parse(value).unwrap_or_else(|| panic!("{text}"));
+    assert_eq!((accepted.position(), accepted.over), (kept.position(), lost.epoch), "{text}");
+    assert_eq!(backend.check().await.unwrap(), Some(kept));
+
+    cluster.kill(0);
+    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_4_x"], Some(accepted));
+    cluster.leader().await;
+    let ledger = cluster.nodes[0].ha.ledger().unwrap();
+    assert_eq!(add_one(&*ledger, "k").await.unwrap(), Some(2), "the history that was accepted goes on");
+    assert_eq!(backend.check().await.unwrap().map(|head| head.epoch), Some(lost.epoch + 1));
     cluster.end();
 }

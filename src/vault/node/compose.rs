@@ -127,6 +127,7 @@ pub(super) async fn settings(
         max_staleness_ms: millis(config.ha.max_staleness),
         lock_disabled,
         adopt: config.ha.adopt.clone(),
+        accept_rollback: config.ha.accept_rollback.clone(),
         version: VERSION.to_owned(),
         ..HaSettings::new(&identity, &advertised.api, &advertised.cluster)
     }

@@ -122,7 +122,7 @@ impl Shared {
             Effect::RolledBack { reason } => {
                 tracing::error!(
                     reason,
-                    "the storage went back in time: nothing is served until that is acknowledged"
+                    "the storage went back in time: this process serves nothing any more"
                 );
                 spawn("ha-rolled-back", async move { shared.parts.candidate.storage_rolled_back().await });
             }

@@ -37,7 +37,11 @@ async fn elect(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) {
         lock: shared.parts.lock.as_ref().map(|lock| lock.name()),
         adopt: settings.adopt.clone(),
         format: FORMAT,
-    });
+    })
+    .accepting(settings.accept_rollback.clone());
+    if let Some(accepted) = &settings.accept_rollback {
+        tracing::warn!(%accepted, "one rollback of the storage would be accepted: remove accept_rollback once a node leads");
+    }
     let mut wall = ClusterTime::starting_at(shared.unix(), shared.now());
     let mut event = Event::Able(shared.parts.candidate.is_unsealed());
     loop {
@@ -47,9 +51,6 @@ async fn elect(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) {
         let mut effects = Vec::new();
         if is_skewed != election.is_skewed() {
             effects.extend(election.step(Event::Skewed(is_skewed), cx));
-        }
-        if matches!(event, Event::RollbackAcknowledged) {
-            *lock(&shared.newest) = None;
         }
         effects.extend(election.step(event, cx));
         refresh(&shared, &election);

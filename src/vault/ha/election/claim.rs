@@ -22,6 +22,8 @@ pub struct Plan {
     expected: Head,
     /// The epoch that the node before renounced.
     renounced: Option<u64>,
+    /// An epoch that the claim must be above although the head is below it: an accepted rollback lost it.
+    above: u64,
     since: Moment,
     attempts: u32,
     /// The claim, once it was sent.
@@ -31,7 +33,12 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn new(expected: Head, renounced: Option<u64>, now: Moment) -> Self {
-        Self { expected, renounced, since: now, attempts: 0, next: None, resend_at: None }
+        Self { expected, renounced, above: 0, since: now, attempts: 0, next: None, resend_at: None }
+    }
+
+    /// Claims an epoch above `named` too, so that no epoch is ever led twice.
+    pub(super) fn above(self, named: Option<u64>) -> Self {
+        Self { above: named.unwrap_or(0), ..self }
     }
 
     /// Whether somebody may still answer reads in the epoch that the claim replaces.
@@ -96,7 +103,7 @@ impl Election {
         let next = plan.next.take().unwrap_or_else(|| Head {
             cluster: plan.expected.cluster.clone(),
             lock: self.settings.lock.clone().unwrap_or_else(|| plan.expected.lock.clone()),
-            epoch: plan.expected.epoch + 1,
+            epoch: plan.expected.epoch.max(plan.above) + 1,
             seq: plan.expected.seq + 1,
             batch_id: BatchId::new(cx.random),
             node: self.settings.identity.clone(),
@@ -188,7 +195,7 @@ impl Election {
     /// Gives the attempt up. The lock may be released for the epoch that it was won against: its holder was then found
     /// to be gone.
     pub(super) fn fail_claim(&mut self, plan: &Plan, cx: &Context<'_>) {
-        self.releases = Some(plan.expected.epoch);
+        self.releases = Some(plan.expected.epoch.max(plan.above));
         self.phase = Phase::Idle;
         self.back_off(cx);
     }

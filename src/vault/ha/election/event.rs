@@ -183,8 +183,6 @@ pub enum Event {
         /// The stored head.
         current: Option<Head>,
     },
-    /// A person has decided that what the storage holds now is the truth.
-    RollbackAcknowledged,
 }
 
 /// Something to be done.

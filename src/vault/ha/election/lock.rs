@@ -62,6 +62,14 @@ impl LockView {
         self.record().and_then(|record| record.active.as_ref())
     }
 
+    /// The highest epoch that the record names. It names only epochs that the head had when it was written, so it is what
+    /// the lock remembers of the history when every process has ended.
+    pub fn epoch(&self) -> Option<u64> {
+        let record = self.record()?;
+        let active = record.active.as_ref().map(|active| active.epoch);
+        [active, record.released_epoch, record.renounced_epoch].into_iter().flatten().max()
+    }
+
     /// Whether it was ever seen.
     pub fn is_known(&self) -> bool {
         self.observed.is_some()

@@ -9,6 +9,7 @@ use super::lock::LockView;
 use super::seen::{RollbackSign, Seen};
 use super::signs::Signs;
 use crate::base::clock::Moment;
+use crate::config::AcceptedRollback;
 use crate::vault::physical::{Head, LockRecord, Swap, Versioned};
 
 /// Where a node stands on the way to being active.
@@ -20,6 +21,8 @@ pub enum Phase {
     Checking {
         /// The check.
         number: u64,
+        /// The epoch that the lock named before it was sent.
+        named: Option<u64>,
     },
     /// Writes itself into the lock.
     Taking(Plan),
@@ -58,6 +61,8 @@ pub(super) struct PendingSwap {
 #[derive(Debug)]
 pub struct Election {
     pub(super) settings: ElectionSettings,
+    /// The rollback that a person has accepted for this process.
+    pub(super) accepted: Option<AcceptedRollback>,
     pub(super) phase: Phase,
     pub(super) is_able: bool,
     pub(super) is_skewed: bool,
@@ -97,6 +102,7 @@ impl Election {
     pub fn new(settings: ElectionSettings) -> Self {
         Self {
             settings,
+            accepted: None,
             phase: Phase::Idle,
             is_able: false,
             is_skewed: false,
@@ -122,6 +128,13 @@ impl Election {
             elections: 0,
             promotions: 0,
         }
+    }
+
+    /// Lets this node claim the head that `accepted` names although the lock remembers a later epoch. What this process has
+    /// seen itself is never overruled.
+    pub fn accepting(mut self, accepted: Option<AcceptedRollback>) -> Self {
+        self.accepted = accepted;
+        self
     }
 
     /// Takes in what happened and says what to do.
@@ -228,12 +241,6 @@ impl Election {
             Event::Prepared { identity, is_ready } => self.prepared(&identity, is_ready, cx, out),
             Event::Drained { commits } => self.drained(commits, cx, out),
             Event::Fenced { current } => self.fenced(current, cx, out),
-            Event::RollbackAcknowledged => {
-                self.rolled_back = None;
-                self.seen.forget();
-                self.epoch_since = None;
-                self.has_head = None;
-            }
         }
     }
 
@@ -323,9 +330,11 @@ impl Election {
         }
     }
 
-    fn roll_back(&mut self, sign: &RollbackSign, cx: &Context<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn roll_back(&mut self, sign: &RollbackSign, cx: &Context<'_>, out: &mut Vec<Effect>) {
         let reason = sign.to_string();
         self.leave_office(cx, out);
+        // If this node holds the lock, its release is what remembers the lost epochs for the processes to come.
+        self.releases = self.epoch().max(self.lock.epoch());
         self.rolled_back = Some(reason.clone());
         out.push(Effect::RolledBack { reason });
     }

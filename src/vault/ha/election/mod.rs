@@ -13,7 +13,8 @@
 //!   exactly the epoch that the claim replaced, or nobody ever led.
 //! * Losing the lock, or sight of it, does not depose; a successor's claim does.
 //! * A renunciation is final for its epoch and takes effect here before anything of it is sent.
-//! * Storage that went back in time stops everything until a person acknowledges it.
+//! * Storage that went back in time, by what this process has seen or by what the lock remembers, stops everything in
+//!   this process for good. Another one may go on if a person has accepted exactly that rollback.
 //!
 //! `machine` holds the facts and dispatches, `standby` decides when to stand, `claim` goes from the lock to serving,
 //! `active` renews and gives up, `handover` passes on. `lock`, `seen` and `signs` are the three judgements that

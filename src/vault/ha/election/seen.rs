@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::config::AcceptedRollback;
 use crate::vault::physical::Head;
 
 /// Why the storage must have gone back in time.
@@ -28,6 +29,30 @@ pub enum RollbackSign {
         /// Epoch and sequence number.
         at: (u64, u64),
     },
+    /// Its head is older than what the lock remembers of an earlier process. Not a matter of [`Seen`].
+    BelowLock {
+        /// The cluster of the head.
+        cluster: String,
+        /// The epoch that the lock names.
+        was: u64,
+        /// Epoch and sequence number of the head.
+        is: (u64, u64),
+    },
+}
+
+impl RollbackSign {
+    /// What the lock says against `head`: `named` is the highest epoch that its record named *before* the quorum check
+    /// was sent which found `head`. A record names only epochs that the head had, so the head cannot be below.
+    pub(super) fn below_lock(named: Option<u64>, head: &Head) -> Option<Self> {
+        let was = named.filter(|named| *named > head.epoch)?;
+        Some(Self::BelowLock { cluster: head.cluster.clone(), was, is: head.position() })
+    }
+
+    /// Whether a person has accepted exactly this.
+    pub(super) fn is_accepted(&self, accepted: &AcceptedRollback) -> bool {
+        matches!(self, Self::BelowLock { cluster, was, is }
+            if *cluster == accepted.cluster && *is == accepted.position() && *was == accepted.over)
+    }
 }
 
 impl fmt::Display for RollbackSign {
@@ -45,6 +70,16 @@ impl fmt::Display for RollbackSign {
                     f,
                     "another commit stands at epoch {} number {} than was seen there before",
                     at.0, at.1
+                )
+            }
+            Self::BelowLock { cluster, was, is } => {
+                let accept =
+                    AcceptedRollback { cluster: cluster.clone(), epoch: is.0, seq: is.1, over: *was };
+                write!(
+                    f,
+                    "the lock remembers epoch {was} and its head stands at epoch {} number {}: restore what is newer, or, to \
+                     lose it for good, set ha.accept_rollback = \"{accept}\"",
+                    is.0, is.1
                 )
             }
         }
@@ -87,11 +122,6 @@ impl Seen {
             self.saw(head);
         }
         Ok(())
-    }
-
-    /// Forgets everything.
-    pub fn forget(&mut self) {
-        self.highest = None;
     }
 }
 

@@ -6,6 +6,7 @@ use super::claim::Plan;
 use super::event::{Context, Effect};
 use super::lock::{Candidacy, Freedom};
 use super::machine::{Election, Phase, Purpose};
+use super::seen::RollbackSign;
 use crate::base::clock::Moment;
 use crate::vault::ha::settings::{pod_and_uid_of, pod_of};
 use crate::vault::physical::Head;
@@ -85,7 +86,7 @@ impl Election {
         }
         "the lock is free: asks the storage".clone_into(&mut self.reason);
         let number = self.number();
-        self.phase = Phase::Checking { number };
+        self.phase = Phase::Checking { number, named: self.lock.epoch() };
         out.push(Effect::Check { number });
     }
 
@@ -169,7 +170,8 @@ impl Election {
         cx: &Context<'_>,
         out: &mut Vec<Effect>,
     ) {
-        if !matches!(self.phase, Phase::Checking { number: asked } if asked == number) {
+        let Phase::Checking { number: asked, named } = self.phase else { return };
+        if asked != number {
             return;
         }
         self.phase = Phase::Idle;
@@ -178,17 +180,26 @@ impl Election {
             self.backoff_until = cx.now.plus(RECHECK);
             return;
         };
+        let sign = RollbackSign::below_lock(named, &head);
+        if let Some(sign) = &sign
+            && !self.accepted.as_ref().is_some_and(|accepted| sign.is_accepted(accepted))
+        {
+            self.roll_back(sign, cx, out);
+            return;
+        }
         if self.obstacle().is_some() || !self.is_free(head.epoch, true, cx.now) {
             return;
         }
         let released = self.lock.record().filter(|record| record.holder.is_empty());
         let renounced = released.and_then(|record| record.renounced_epoch);
-        let plan = Plan::new(head, renounced, cx.now);
+        // Until this node has claimed, the lock goes on remembering the epochs that the storage has forgotten.
+        let active = self.lock.active().filter(|active| active.epoch > head.epoch).cloned();
+        let plan = Plan::new(head, renounced, cx.now).above(named);
         if self.settings.lock.is_none() {
             self.send_claim(plan, cx, out);
             return;
         }
-        let record = self.lock.held_by(&self.settings.identity, self.settings.lease, None);
+        let record = self.lock.held_by(&self.settings.identity, self.settings.lease, active);
         if self.write_lock(record, Purpose::Take, out) {
             "takes the lock".clone_into(&mut self.reason);
             self.phase = Phase::Taking(plan);
