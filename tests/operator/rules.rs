@@ -3,11 +3,16 @@
 use std::collections::BTreeSet;
 
 use holdfast::crd::cluster::rules::{RULES, broken};
-use holdfast::crd::{VaultCluster, VaultClusterSpec};
+use holdfast::crd::store::VaultStoreSegmentSpec;
+use holdfast::crd::{VaultCluster, VaultClusterSpec, VaultStoreSegment, emit};
+use kube::Api;
 use serde_json::Value;
 
 use crate::cases::{cases, good};
 use crate::setup::{self, object};
+
+/// The one rule of the other kinds.
+const SEGMENT_RULE: &str = "a segment is immutable";
 
 fn typed(name: &str, spec: &Value) -> VaultCluster {
     serde_json::from_value(object(name, spec)).unwrap()
@@ -19,6 +24,43 @@ fn every_rule_has_a_bad_input_case() {
     let covered: BTreeSet<&str> = cases.iter().map(|case| case.rule).collect();
     let known: BTreeSet<&str> = RULES.iter().map(|rule| rule.id).collect();
     assert_eq!(covered, known);
+}
+
+/// What the API server is told to check, wherever it stands in a definition.
+fn validations(value: &Value, out: &mut BTreeSet<(String, String)>) {
+    if let Some(rules) = value.get("x-kubernetes-validations").and_then(Value::as_array) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        out.extend(rules.iter().map(|rule| (text(&rule["rule"]), text(&rule["message"]))));
+    }
+    match value {
+        Value::Object(members) => members.values().for_each(|member| validations(member, out)),
+        Value::Array(items) => items.iter().for_each(|item| validations(item, out)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_definitions_hold_no_rule_that_is_not_in_the_table() {
+    let mut found = BTreeSet::new();
+    for definition in emit::definitions().unwrap() {
+        validations(&definition.value, &mut found);
+    }
+    let mut table: BTreeSet<_> =
+        RULES.iter().map(|rule| (rule.cel.to_owned(), rule.message.to_owned())).collect();
+    table.insert(("self.spec == oldSelf.spec".to_owned(), SEGMENT_RULE.to_owned()));
+    assert_eq!(found, table);
+}
+
+#[tokio::test]
+async fn a_segment_cannot_be_changed() {
+    let client = setup::clients().await.watches;
+    let place = setup::namespace(&client, "segments").await;
+    let segments: Api<VaultStoreSegment> = Api::namespaced(client, &place);
+    let spec = VaultStoreSegmentSpec { data: "YQ==".to_owned() };
+    let mut segment = segments.create(&Default::default(), &VaultStoreSegment::new("s", spec)).await.unwrap();
+    segment.spec.data = "Yg==".to_owned();
+    let refusal = segments.replace("s", &Default::default(), &segment).await.unwrap_err().to_string();
+    assert!(refusal.contains(SEGMENT_RULE), "{refusal}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::{Body, Call, Core, CoreParts, InitAnswer, InitParams, Kernel, KernelEngine, Outcome, Reply};
-use super::{FirstMount, MountClass, MountSpec, NewToken};
+use super::{FirstMount, MountClass, MountEntry, MountSpec, NewToken};
 use crate::base::clock::{ManualClock, UnixMillis};
 use crate::base::id;
 use crate::base::random::SystemRandom;
@@ -15,7 +15,7 @@ use crate::base::secret::{SecretBytes, SecretString};
 pub(crate) use crate::vault::barrier::testing::TestLedger;
 use crate::vault::core::audit::AuditBroker;
 use crate::vault::logical::{
-    Engine, LogicalError, Operation, Request, Response, RouteTraits, StorageView, SystemView,
+    Engine, LogicalError, Operation, Request, Response, RouteTraits, StorageView, SystemView, TokenType,
 };
 use crate::vault::physical::inmem::InmemBackend;
 use crate::vault::physical::{Backend, Ledger, LockName};
@@ -113,8 +113,13 @@ impl KernelEngine for Ops {
             "create" => {
                 let policies =
                     request.data.get("policies").and_then(Value::as_array).cloned().unwrap_or_default();
+                let token_type =
+                    if text(request, "type") == "batch" { TokenType::Batch } else { TokenType::default() };
+                let id = Some(text(request, "id")).filter(|id| !id.is_empty()).map(SecretString::new);
                 let issued = kernel
                     .create_token(NewToken {
+                        id,
+                        token_type,
                         policies: policies.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
                         parent: kernel.caller().cloned(),
                         ttl_seconds: number("ttl"),
@@ -153,6 +158,11 @@ impl KernelEngine for Ops {
                 Ok(None)
             }
             "policy" => kernel.put_policy(rest, &text(request, "policy")).map(|()| None),
+            "delete-policy" => kernel.delete_policy(rest).map(|()| None),
+            "tune" => {
+                let tune = |entry: &mut MountEntry| entry.config.max_lease_ttl_seconds = number("max_ttl");
+                kernel.tune(MountClass::Auth, rest, tune).await.map(|_| None)
+            }
             "mount" => {
                 let spec = MountSpec { kind: text(request, "type"), ..MountSpec::default() };
                 kernel.mount(MountClass::Secret, rest, spec).await.map(|_| None)

@@ -227,6 +227,8 @@ impl Ha {
     }
 
     fn nobody(&self, reason: String) -> NoLedger {
+        let waits = || "the lock of the last one has not run out yet".to_owned();
+        let reason = if reason.is_empty() { waits() } else { reason };
         self.shared.away().map_or(NoLedger::NoLeader(reason), NoLedger::Storage)
     }
 

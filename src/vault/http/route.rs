@@ -18,7 +18,7 @@ use crate::vault::ha::{Leader, NoLedger};
 use crate::vault::physical::ActiveRecord;
 
 /// How long a request waits for a leader: longer than a Lease that has to run out, and the claim after it.
-const PATIENCE: Duration = Duration::from_secs(12);
+pub(super) const PATIENCE: Duration = Duration::from_secs(12);
 /// Longest wait for news after a leader did not take a request.
 const NEWS: Duration = Duration::from_millis(100);
 
@@ -37,7 +37,7 @@ impl Api {
     /// Carries `call` out, here or on the active node.
     pub(super) async fn route(self: &Arc<Self>, call: Call, inbound: &Inbound) -> Response<HttpBody> {
         let clock = &self.lifecycle.clock;
-        let deadline = clock.now().plus(PATIENCE);
+        let deadline = clock.now().plus(self.patience);
         let mut held = None;
         let mut was_turned_away = false;
         loop {

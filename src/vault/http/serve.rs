@@ -23,6 +23,7 @@ use super::measure::Measures;
 use super::peer;
 use super::pool::Pool;
 use super::respond::{self, Refusal};
+use super::route::PATIENCE;
 use crate::base::class::ErrorClass;
 use crate::base::id;
 use crate::telemetry::Metrics;
@@ -58,6 +59,8 @@ pub(crate) struct Api {
     pub(super) pool: Arc<Pool>,
     /// Standbys never forward: they redirect.
     pub(super) only_redirects: bool,
+    /// How long a request waits for a leader.
+    pub(super) patience: Duration,
     pub(super) hold: Arc<Hold>,
     pub(super) measures: Arc<Measures>,
 }
@@ -74,6 +77,7 @@ impl Api {
             lifecycle,
             pool,
             only_redirects,
+            patience: PATIENCE,
             hold: Arc::default(),
             measures: Measures::new(metrics),
         })

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::model;
 use crate::vault::logical::{Fields, LogicalError, Request, Response, StorageView, record};
 
-const UNWRAP_WARNING: &str = "Reading from 'cubbyhole/response' is deprecated. Please use sys/wrapping/unwrap to \
+pub(super) const UNWRAP_WARNING: &str = "Reading from 'cubbyhole/response' is deprecated. Please use sys/wrapping/unwrap to \
     unwrap responses, as it provides additional security checks and other benefits.";
 
 pub(super) async fn read(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Cubbyhole, prefix_of};
-use crate::vault::logical::testing::{ManualSystem, MemoryView, request};
+use crate::vault::logical::testing::{ManualSystem, MemoryView, request, untried};
 use crate::vault::logical::{Engine, LogicalError, Operation, Request, Response};
 
 fn asked_by(cubbyhole: &str, operation: Operation, path: &str, data: Value) -> Request {
@@ -55,21 +55,29 @@ async fn reading_a_wrapped_response_directly_warns() {
     assert!(read.warnings[0].starts_with("Reading from 'cubbyhole/response' is deprecated."));
 }
 
+/// Each error that the engine can produce, with input that produces it.
 #[tokio::test]
 async fn bad_input_is_refused_with_its_text() {
     let storage = MemoryView::default();
     let no_service_token = "cubbyhole operations are only supported by \"service\" type tokens";
-    for operation in [Operation::Read, Operation::Update, Operation::Delete, Operation::List] {
-        let error = call(&storage, "", operation, "x", json!({"v": 1})).await.unwrap_err();
-        assert_eq!(error, LogicalError::Invalid(no_service_token.into()));
+    let mut texts = Vec::new();
+    for (cubbyhole, operation, path, data, text) in [
+        ("", Operation::Read, "x", json!({}), no_service_token),
+        ("", Operation::Update, "x", json!({"v": 1}), no_service_token),
+        ("", Operation::Delete, "x", json!({}), no_service_token),
+        ("", Operation::List, "x", json!({}), no_service_token),
+        ("one", Operation::Update, "x", json!({}), "missing data fields"),
+        ("one", Operation::Update, "", json!({"v": 1}), "missing path"),
+    ] {
+        let error = call(&storage, cubbyhole, operation, path, data).await.unwrap_err();
+        assert_eq!(error, LogicalError::Invalid(text.to_owned()), "{operation:?} {path:?}");
+        texts.push(text.to_owned());
     }
-    let error = call(&storage, "one", Operation::Update, "x", json!({})).await.unwrap_err();
-    assert_eq!(error, LogicalError::Invalid("missing data fields".into()));
-    let error = call(&storage, "one", Operation::Update, "", json!({"v": 1})).await.unwrap_err();
-    assert_eq!(error, LogicalError::Invalid("missing path".into()));
     let error = call(&storage, "one", Operation::Patch, "x", json!({"v": 1})).await.unwrap_err();
     assert_eq!(error, LogicalError::UnsupportedOperation);
-    assert!(storage.keys().is_empty());
+    assert!(storage.keys().is_empty(), "a refused request stores nothing");
+    let silent = [(super::paths_data::UNWRAP_WARNING, "a warning")];
+    assert_eq!(untried(&["vault/secrets/cubbyhole"], &texts, &silent), [""; 0]);
 }
 
 #[test]

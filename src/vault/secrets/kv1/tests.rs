@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Kv1;
-use crate::vault::logical::testing::{ManualSystem, MemoryView, request};
+use crate::vault::logical::testing::{ManualSystem, MemoryView, request, untried};
 use crate::vault::logical::{Engine, LogicalError, Operation, Response};
 
 #[derive(Default)]
@@ -76,20 +76,21 @@ async fn a_write_to_nothing_is_a_create() {
     assert_eq!(Kv1.exists(&ask, &mount.storage).await, Ok(Some(true)));
 }
 
+/// Each error that the engine can produce, with input that produces it.
 #[tokio::test]
 async fn bad_input_is_refused_with_its_text() {
     let mount = Mount::default();
-    let refused = async |operation, path, data| mount.call(operation, path, data).await.unwrap_err();
-    assert_eq!(
-        refused(Operation::Update, "x", json!({})).await,
-        LogicalError::Invalid("missing data fields".into())
-    );
-    assert_eq!(
-        refused(Operation::Update, "", json!({"v": 1})).await,
-        LogicalError::Invalid("missing path".into())
-    );
-    assert_eq!(refused(Operation::Patch, "x", json!({"v": 1})).await, LogicalError::UnsupportedOperation);
-    assert!(mount.storage.keys().is_empty());
+    let mut texts = Vec::new();
+    for (path, data, text) in [("x", json!({}), "missing data fields"), ("", json!({"v": 1}), "missing path")]
+    {
+        let error = mount.call(Operation::Update, path, data).await.unwrap_err();
+        assert_eq!(error, LogicalError::Invalid(text.to_owned()), "{path:?}");
+        texts.push(text.to_owned());
+    }
+    let error = mount.call(Operation::Patch, "x", json!({"v": 1})).await.unwrap_err();
+    assert_eq!(error, LogicalError::UnsupportedOperation);
+    assert!(mount.storage.keys().is_empty(), "a refused request stores nothing");
+    assert_eq!(untried(&["vault/secrets/kv1"], &texts, &[]), [""; 0]);
 }
 
 #[test]

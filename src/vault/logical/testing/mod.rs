@@ -1,5 +1,9 @@
 //! Test doubles of the two views, for the tests of engines.
 
+mod sentences;
+
+pub(crate) use sentences::untried;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;

@@ -1,16 +1,16 @@
-//! What the API server could not refuse: rules asked again, and facts of other objects.
+//! The judgements: of a specification alone, of objects of our names, of a certificate that a user brought.
 
 use serde_json::Value;
 
-use super::build::Context;
-use super::build::meta::{Child, Kind};
-use super::observe::Observed;
-use super::{live, plan};
 use crate::base::clock::UnixMillis;
 use crate::crd::VaultCluster;
 use crate::crd::cluster::{StorageType, TlsMode, rules};
 use crate::crypto::x509;
 use crate::k8s::words::LABEL_CLUSTER;
+use crate::operator::build::Context;
+use crate::operator::build::meta::{Child, Kind};
+use crate::operator::observe::Observed;
+use crate::operator::{live, plan};
 
 /// Why the operator leaves a cluster as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
