@@ -42,6 +42,7 @@ fn main() -> std::process::ExitCode {
         Scenario::new("failover_kill_node", failover::kill_node),
         Scenario::new("outage_api_server", outage::api_server),
         Scenario::new("volume_write_rate", volume::write_rate),
+        Scenario::new("volume_data_limit", volume::data_limit),
         Scenario::new("head_label_patched", head::label_patched),
         Scenario::new("lifecycle_operator_uninstalled", lifecycle::operator_uninstalled),
         Scenario::new("lifecycle_recreate", lifecycle::recreate),

@@ -1,13 +1,14 @@
-//! The default storage at full write rate must not harm its host.
+//! The default storage must not harm its host: at full write rate, and at its limit of data.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
-use crate::runner::{Context, Outcome};
+use crate::client::{Answer, Client};
+use crate::cluster::{self, Cluster};
+use crate::runner::{Context, Outcome, eventually};
 
 /// The token bucket of the storage: bytes of head objects a second, sustained.
 const BUDGET_BYTES_PER_SECOND: f64 = 256.0 * 1024.0;
@@ -91,4 +92,133 @@ fn sizes(context: &Context) -> Result<(u64, u64), String> {
             .ok_or(format!("no metric {name}"))
     };
     Ok((gauge("apiserver_storage_size_bytes")?, gauge("process_resident_memory_bytes")?))
+}
+
+/// The smallest limit that a `VaultCluster` takes.
+const SMALLEST_LIMIT: u64 = 1 << 20;
+/// One secret of these fills it in a dozen writes.
+const SECRET_BYTES: usize = 96 << 10;
+/// The operator looks at a cluster in best order once a minute.
+const NEXT_VISIT: Duration = Duration::from_secs(180);
+
+/// A cluster at its data limit refuses to grow with a clear error, goes on reading, shows it, and has room again once
+/// something was deleted.
+pub async fn data_limit(context: Context) -> Outcome {
+    let name = "full";
+    let spec = format!("{{storage: {{kubernetes: {{dataLimitBytes: {SMALLEST_LIMIT}}}}}}}");
+    let outcome = match cluster::apply_and_wait(&context.lab, "default", name, &spec) {
+        Ok(_) => fill_and_empty(&context, name).await,
+        Err(why) => Err(why),
+    };
+    let cleaned = clean(&context, name);
+    let lines = outcome?;
+    cleaned.map(|()| lines)
+}
+
+async fn fill_and_empty(context: &Context, name: &str) -> Outcome {
+    let cluster = Cluster::open(&context.lab, "default", name)?;
+    cluster.ensure_kv("kv").await?;
+    if let Some(condition) = condition(&cluster, "StorageFull")? {
+        return Err(format!("an empty vault is full: {condition}"));
+    }
+    let mut client = cluster.any()?;
+    let (count, text) = fill(&mut client).await?;
+
+    // Reads go on, at every pod, and so does the cluster.
+    for pod in cluster.pods()? {
+        let mut client = cluster.client(Cluster::pod_target(&pod)?);
+        for n in 0..count {
+            let answer = call(&mut client, "GET", &format!("kv/data/full/{n}"), None).await?;
+            if answer.status != 200 || answer.body["data"]["data"]["n"] != n {
+                return Err(format!("reading {n} at {} while full: {}", pod.name, answer.status));
+            }
+        }
+    }
+    let begun = Instant::now();
+    let message = eventually("StorageFull is set", NEXT_VISIT, || async {
+        match condition(&cluster, "StorageFull")? {
+            Some(c) if c["status"] == "True" && c["reason"] == "NearLimit" => {
+                Ok(c["message"].as_str().unwrap_or_default().to_owned())
+            }
+            other => Err(format!("StorageFull is {other:?}")),
+        }
+    })
+    .await?;
+    let shown = begun.elapsed().as_secs_f64();
+    if !message.contains(&format!("of {SMALLEST_LIMIT} bytes are in use")) {
+        return Err(format!("StorageFull does not name the limit: {message}"));
+    }
+    match condition(&cluster, "Ready")? {
+        Some(c) if c["status"] == "True" => {}
+        other => return Err(format!("a full cluster is not ready: {other:?}")),
+    }
+
+    for n in 0..count / 2 {
+        let answer = call(&mut client, "DELETE", &format!("kv/metadata/full/{n}"), None).await?;
+        if answer.status != 204 {
+            return Err(format!("deleting {n}: {} {}", answer.status, answer.body));
+        }
+    }
+    let answer = call(&mut client, "POST", "kv/data/full/again", Some(&secret(count))).await?;
+    if answer.status != 200 {
+        return Err(format!("writing after the deletes: {} {}", answer.status, answer.body));
+    }
+    let begun = Instant::now();
+    eventually("StorageFull goes away", NEXT_VISIT, || async {
+        condition(&cluster, "StorageFull")?.map_or(Ok(()), |c| Err(format!("StorageFull is still {c}")))
+    })
+    .await?;
+    Ok(vec![
+        format!("{count} secrets of {SECRET_BYTES} bytes fit; the next one: 400 {text:?}"),
+        format!("StorageFull was set after {shown:.0} s: {message:?}"),
+        format!(
+            "{} were deleted, a write succeeded, and StorageFull was gone after {:.0} s",
+            count / 2,
+            begun.elapsed().as_secs_f64()
+        ),
+    ])
+}
+
+/// Writes secrets until the storage is full; how many fit, and the text of the refusal.
+async fn fill(client: &mut Client) -> Result<(u64, String), String> {
+    // Each takes at least its own length.
+    let most = SMALLEST_LIMIT / SECRET_BYTES as u64;
+    for n in 0..=most {
+        let answer = call(client, "POST", &format!("kv/data/full/{n}"), Some(&secret(n))).await?;
+        if answer.status == 200 {
+            continue;
+        }
+        let text = answer.body["errors"][0].as_str().unwrap_or_default().to_owned();
+        let names_limit = text.starts_with("storage kubernetes is full: ")
+            && text.contains(&format!(" of {SMALLEST_LIMIT} bytes are in use; delete data"));
+        if answer.status != 400 || !names_limit || n < most / 2 {
+            return Err(format!("write {n} of at most {most}: {} {}", answer.status, answer.body));
+        }
+        return Ok((n, text));
+    }
+    Err(format!("{} secrets of {SECRET_BYTES} bytes fit below a limit of {SMALLEST_LIMIT}", most + 1))
+}
+
+fn secret(n: u64) -> Value {
+    json!({"data": {"n": n, "padding": "x".repeat(SECRET_BYTES)}})
+}
+
+async fn call(client: &mut Client, method: &str, path: &str, body: Option<&Value>) -> Result<Answer, String> {
+    client.call(method, path, body).await.map_err(|why| format!("{method} {path}: {why:?}"))
+}
+
+/// A condition of the cluster, if it is there.
+fn condition(cluster: &Cluster, kind: &str) -> Result<Option<Value>, String> {
+    let object = cluster.lab.json(&["get", "vaultcluster", "-n", &cluster.namespace, &cluster.name])?;
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    Ok(conditions.into_iter().find(|condition| condition["type"] == kind))
+}
+
+/// Removes a cluster with all its data, which the operator itself never does under `Retain`.
+fn clean(context: &Context, name: &str) -> Result<(), String> {
+    let lab = &context.lab;
+    lab.kubectl(&["delete", "vaultcluster", "-n", "default", name, "--timeout=60s"])?;
+    let selector = format!("holdfast.dev/cluster={name}");
+    let kinds = "secret,configmap,vaultstorehead,vaultstoresegment";
+    lab.kubectl(&["delete", kinds, "-n", "default", "-l", &selector]).map(drop)
 }

@@ -176,13 +176,15 @@ fn risks_and_limits_are_named_while_they_last() {
     assert!(!judged("{}", &seen, &Findings::default()).contains_key(&ConditionType::SecurityRisk));
     let full = "{storage: {kubernetes: {dataLimitBytes: 1048576}}}";
     assert!(!judged(full, &seen, &Findings::default()).contains_key(&ConditionType::StorageFull));
-    let head =
-        json!({"metadata": {"annotations": {"holdfast.dev/head": "{}"}}, "spec": {"dataBytes": 900_000}});
-    seen.live.insert((Kind::Head, "v".to_owned()), head);
-    assert_eq!(
-        judged(full, &seen, &Findings::default())[&ConditionType::StorageFull].0,
-        ConditionStatus::True
-    );
+    // Four fifths of the limit, and a byte less.
+    for (bytes, is_full) in [(838_861, true), (1_048_576, true), (838_860, false), (1000, false)] {
+        let head =
+            json!({"metadata": {"annotations": {"holdfast.dev/head": "{}"}}, "spec": {"dataBytes": bytes}});
+        seen.live.insert((Kind::Head, "v".to_owned()), head);
+        let said = judged(full, &seen, &Findings::default());
+        let expected = is_full.then_some((ConditionStatus::True, "NearLimit"));
+        assert_eq!(said.get(&ConditionType::StorageFull).copied(), expected, "{bytes}");
+    }
     let paused = judged("{paused: true}", &seen, &Findings::default());
     assert_eq!(paused[&ConditionType::Paused].0, ConditionStatus::True);
 }
