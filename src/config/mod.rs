@@ -26,7 +26,10 @@ pub use listener::{ListenerConfig, ListenerTls, TlsVersion};
 pub use problem::{Place, Problem, Problems};
 pub use seal::{KeySource, SealConfig, StaticKey, StaticSeal};
 pub use server::{AddressEnvironment, DevConfig, PodEnvironment, ServerConfig};
-pub use storage::{HaStorageConfig, KubernetesLock, KubernetesStorage, Settings, StorageConfig};
+pub use storage::{
+    ClientTls, ConsulStorage, Credential, CredentialError, EtcdStorage, FileStorage, HaStorageConfig,
+    KubernetesLock, KubernetesStorage, PostgresqlStorage, Settings, StorageConfig, ZookeeperStorage,
+};
 pub use telemetry::{LogConfig, LogFormat, LogLevel, TelemetryConfig};
 
 /// Port of a listener that names none.

@@ -19,15 +19,16 @@ pub(super) struct Source {
 }
 
 /// What blocks need to know of the environment.
-pub(super) struct Context {
+pub(super) struct Context<'a> {
     pub(super) pod_namespace: Option<String>,
+    pub(super) environment: &'a Environment,
 }
 
 /// Reads the whole configuration.
 pub(super) fn server(sources: &[Source], environment: &Environment) -> Result<ServerConfig, Problems> {
     let mut findings = Findings::default();
     let pod = PodEnvironment::read(environment);
-    let context = Context { pod_namespace: pod.namespace.clone() };
+    let context = Context { pod_namespace: pod.namespace.clone(), environment };
     let entries = sources
         .iter()
         .flat_map(|source| source.body.items.iter().map(|item| Entry { file: source.file.as_str(), item }))
@@ -35,8 +36,10 @@ pub(super) fn server(sources: &[Source], environment: &Environment) -> Result<Se
     let mut top = Section::top(entries, &mut findings);
     let storage = read_storage(&mut top, &context);
     let ha_storage = read_ha_storage(&mut top, &context);
+    let (storage, ha_enabled) = storage.unwrap_or((StorageConfig::Inmem, true));
     let config = ServerConfig {
-        storage: storage.unwrap_or(StorageConfig::Inmem),
+        storage,
+        ha_enabled,
         ha_storage,
         listeners: read_listeners(&mut top),
         seal: read_seal(&mut top),
@@ -117,7 +120,7 @@ fn plain<'a, T>(
     Some(value)
 }
 
-fn read_storage(top: &mut Section<'_>, context: &Context) -> Option<StorageConfig> {
+fn read_storage(top: &mut Section<'_>, context: &Context<'_>) -> Option<(StorageConfig, bool)> {
     let example = "storage \"kubernetes\" { … }";
     let found = top.one_block("storage", 1, example);
     // The name of 2016.
@@ -140,7 +143,7 @@ fn read_storage(top: &mut Section<'_>, context: &Context) -> Option<StorageConfi
     Some(typed(top, "storage", &found, |kind, section| storage::storage(kind, section, context)))
 }
 
-fn read_ha_storage(top: &mut Section<'_>, context: &Context) -> Option<HaStorageConfig> {
+fn read_ha_storage(top: &mut Section<'_>, context: &Context<'_>) -> Option<HaStorageConfig> {
     let example = "ha_storage \"kubernetes\" { … }";
     let found = top.one_block("ha_storage", 1, example);
     let older = top.one_block("ha_backend", 1, example);

@@ -14,6 +14,8 @@ use crate::base::secret::SecretString;
 pub struct ServerConfig {
     /// Where the data lies.
     pub storage: StorageConfig,
+    /// Whether the storage's own lock may be used: `ha_enabled` of its block.
+    pub ha_enabled: bool,
     /// A lock of its own; `None`: the storage's own, if it has one.
     pub ha_storage: Option<HaStorageConfig>,
     /// Where clients connect; never empty.
@@ -154,6 +156,7 @@ impl ServerConfig {
     pub fn minimal(storage: StorageConfig, listener: ListenerConfig, environment: &Environment) -> Self {
         Self {
             storage,
+            ha_enabled: true,
             ha_storage: None,
             listeners: vec![listener],
             seal: SealConfig::Shamir,

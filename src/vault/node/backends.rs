@@ -89,6 +89,11 @@ impl BackendTable {
     ) -> Result<OpenStorage, OpenError> {
         match config {
             StorageConfig::Kubernetes(storage) => super::kubernetes::storage(storage, around).await,
+            StorageConfig::Etcd(_)
+            | StorageConfig::Consul(_)
+            | StorageConfig::Zookeeper(_)
+            | StorageConfig::Postgresql(_)
+            | StorageConfig::File(_) => Err(self.unknown("storage", config.kind())),
             // One process alone can reach it: there is nobody to elect.
             StorageConfig::Inmem => Ok(OpenStorage { backend: Arc::new(InmemBackend::new()), lock: None }),
             StorageConfig::Other { kind, settings } => {
@@ -108,6 +113,10 @@ impl BackendTable {
     ) -> Result<Arc<dyn HaBackend>, OpenError> {
         match config {
             HaStorageConfig::Kubernetes(lock) => super::kubernetes::lock(lock, around).await,
+            HaStorageConfig::Etcd(_)
+            | HaStorageConfig::Consul(_)
+            | HaStorageConfig::Zookeeper(_)
+            | HaStorageConfig::Postgresql(_) => Err(self.unknown("ha_storage", config.kind())),
             HaStorageConfig::Other { kind, settings } => {
                 let opened = self.factory("ha_storage", kind)?.open(settings, around).await?;
                 opened.lock.ok_or_else(|| OpenError::NoLock(kind.clone()))
@@ -116,10 +125,12 @@ impl BackendTable {
     }
 
     fn factory(&self, what: &'static str, kind: &str) -> Result<&Arc<dyn BackendFactory>, OpenError> {
-        self.0.get(kind).ok_or_else(|| {
-            let own = self.0.keys().map(String::as_str);
-            let known: Vec<&str> = ["kubernetes", "inmem"].into_iter().chain(own).collect();
-            OpenError::Unknown { what, kind: kind.to_owned(), known: known.join(", ") }
-        })
+        self.0.get(kind).ok_or_else(|| self.unknown(what, kind))
+    }
+
+    fn unknown(&self, what: &'static str, kind: &str) -> OpenError {
+        let own = self.0.keys().map(String::as_str);
+        let known: Vec<&str> = ["kubernetes", "inmem"].into_iter().chain(own).collect();
+        OpenError::Unknown { what, kind: kind.to_owned(), known: known.join(", ") }
     }
 }

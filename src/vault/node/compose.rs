@@ -106,7 +106,7 @@ pub(super) async fn open(
     let storage = backends.storage(&config.storage, &around).await?;
     let (lock, ha_storage) = match &config.ha_storage {
         Some(lock) => (Some(backends.lock(lock, &around).await?), Some(lock.kind().to_owned())),
-        None => (storage.lock.clone(), None),
+        None => (storage.lock.clone().filter(|_| config.ha_enabled), None),
     };
     Ok(Opened { storage, lock, ha_storage })
 }

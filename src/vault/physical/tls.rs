@@ -1,0 +1,86 @@
+//! TLS towards storages, from the files of their configuration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::unusable::Unusable;
+use crate::config::ClientTls;
+
+/// Where Linux distributions keep the CAs.
+const SYSTEM_FILES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The TLS configuration of a client, with CA, certificate and key as they lie in their files now. `alpn` names the
+/// protocols to offer.
+///
+/// # Errors
+/// The file that cannot be used, and why.
+pub async fn client_config(tls: &ClientTls, alpn: &[&str]) -> Result<ClientConfig, Unusable> {
+    let roots = roots(tls.ca_file.as_deref()).await?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Unusable::Setting { key: "tls", reason: error.to_string() })?
+        .with_root_certificates(roots);
+    let mut config = match (&tls.cert_file, &tls.key_file) {
+        (Some(cert_file), Some(key_file)) => {
+            let chain = certificates("tls_cert_file", cert_file).await?;
+            let key = key(key_file).await?;
+            let fail = |error: rustls::Error| problem("tls_cert_file", cert_file, error);
+            builder.with_client_auth_cert(chain, key).map_err(fail)?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(config)
+}
+
+fn problem(key: &'static str, path: &Path, reason: impl ToString) -> Unusable {
+    Unusable::File { key, path: path.display().to_string(), reason: reason.to_string() }
+}
+
+async fn roots(file: Option<&Path>) -> Result<RootCertStore, Unusable> {
+    let usual = || SYSTEM_FILES.iter().map(PathBuf::from).find(|path| path.is_file());
+    let (path, is_given) = match file {
+        Some(path) => (path.to_owned(), true),
+        None => match usual() {
+            Some(path) => (path, false),
+            // A system without CAs trusts nobody, which shows when a certificate is checked.
+            None => return Ok(RootCertStore::empty()),
+        },
+    };
+    let mut store = RootCertStore::empty();
+    for certificate in certificates("tls_ca_file", &path).await? {
+        match store.add(certificate) {
+            Err(error) if is_given => return Err(problem("tls_ca_file", &path, error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(store)
+}
+
+async fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let pem = tokio::fs::read(path).await.map_err(|error| problem(key, path, error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| problem(key, path, error))?;
+    if found.is_empty() {
+        return Err(problem(key, path, "there is no PEM certificate in it"));
+    }
+    Ok(found)
+}
+
+async fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Unusable> {
+    let key = "tls_key_file";
+    let pem = tokio::fs::read(path).await.map_err(|error| problem(key, path, error))?;
+    let pem = zeroize::Zeroizing::new(pem);
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| problem(key, path, "there is no PEM private key in it"))
+}
