@@ -12,6 +12,14 @@ pub(crate) const TLS_FOLDER: &str = "/etc/holdfast/tls";
 pub(crate) const UNSEAL_FOLDER: &str = "/etc/holdfast/unseal";
 /// Key of the unseal key in its Secret, and its file name.
 pub(crate) const UNSEAL_FILE: &str = "key";
+/// Credentials of the storage, inside a pod.
+pub(crate) const STORAGE_CREDENTIALS_FOLDER: &str = "/etc/holdfast/storage/credentials";
+/// The pods' client certificate towards the storage, inside a pod.
+pub(crate) const STORAGE_TLS_FOLDER: &str = "/etc/holdfast/storage/tls";
+/// The storage's CA, inside a pod.
+pub(crate) const STORAGE_CA_FOLDER: &str = "/etc/holdfast/storage/ca";
+/// The volume of the storage in files, inside a pod.
+pub(crate) const DATA_FOLDER: &str = "/var/lib/holdfast";
 /// The id by which the seal names the unseal key.
 pub(crate) const UNSEAL_KEY_ID: &str = "operator-1";
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::build::Context;
 use super::build::meta::Kind;
+use super::build::storage;
 use super::error::{OperatorError, status_code};
 use super::live;
 use super::node::{Access, NodeStatus};
@@ -147,6 +148,9 @@ fn names(context: &Context<'_>) -> Vec<(Kind, String)> {
     names.extend(former.map(|name| (Kind::Secret, name)));
     if let Some(reference) = &context.cluster.spec.tls.secret_ref {
         names.push((Kind::Secret, reference.name.clone()));
+    }
+    for secret in storage::needed(&context.cluster.spec.storage) {
+        names.push((Kind::Secret, secret.name.to_owned()));
     }
     names.push((Kind::PodDisruptionBudget, context.names.base.clone()));
     names.sort();

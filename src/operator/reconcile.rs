@@ -129,6 +129,7 @@ async fn act(
 ) -> Result<(), OperatorError> {
     let findings = &mut written.findings;
     findings.problems.extend(validate::conflicts(context, seen));
+    findings.problems.extend(validate::storage_secrets(context, seen));
     let materials = materials::plan(context, seen, environment.random.as_ref());
     written.expires = materials.expires;
     findings.problems.extend(materials.problems.iter().cloned());

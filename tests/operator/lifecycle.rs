@@ -155,17 +155,31 @@ async fn a_settled_cluster_is_not_written_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_done_is_said_and_nothing_is_touched() {
+async fn a_secret_that_the_storage_needs_is_named_until_it_is_there() {
     let clients = setup::clients().await;
     let client = clients.watches.clone();
-    let place = setup::namespace(&client, "refused").await;
-    setup::apply(&client, &place, "v", &json!({"storage": {"type": "Etcd"}})).await.unwrap();
+    let place = setup::namespace(&client, "credentials").await;
+    let etcd = json!({"endpoints": ["https://127.0.0.1:1"], "credentialsSecretRef": {"name": "c"}});
+    setup::apply(&client, &place, "v", &json!({"storage": {"type": "Etcd", "etcd": etcd}})).await.unwrap();
     let operator = Running::start(clients, &place);
-    let found = expect(&client, &place, "Stalled", "True", "NotAvailable").await;
+    let found = expect(&client, &place, "Stalled", "True", "SecretMissing").await;
     let message = condition(&found, "Ready")["message"].as_str().unwrap().to_owned();
-    assert_eq!(message, "spec.storage: storage.type Etcd is not available yet: use Kubernetes");
+    assert_eq!(message, "storage.etcd.credentialsSecretRef: there is no Secret c");
     assert_eq!(condition(&found, "Ready")["status"], "False");
-    assert!(secrets(&client, &place).await.is_empty());
+    let api: Api<Secret> = Api::namespaced(client.clone(), &place);
+    let credentials = |data: Value| {
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "c"}, "stringData": data});
+        let params = PatchParams::apply("test").force();
+        let (api, secret) = (api.clone(), Patch::Apply(secret));
+        async move { api.patch("c", &params, &secret).await.unwrap() }
+    };
+    credentials(json!({"username": "u"})).await;
+    let found = expect(&client, &place, "Stalled", "True", "SecretIncomplete").await;
+    let message = condition(&found, "Ready")["message"].as_str().unwrap().to_owned();
+    assert_eq!(message, "storage.etcd.credentialsSecretRef: Secret c has no password that is text");
+    credentials(json!({"username": "u", "password": "p"})).await;
+    expect(&client, &place, "Ready", "False", "InsufficientMembers").await;
     operator.stop().await;
 }
 

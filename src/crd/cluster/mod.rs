@@ -20,6 +20,6 @@ pub use schema::complete;
 pub use service::{ServiceSettings, ServiceType};
 pub use spec::{Deletion, DeletionPolicy, HighAvailability, Profile, VaultCluster, VaultClusterSpec};
 pub use status::{ActiveStatus, Member, MemberRole, VaultClusterStatus};
-pub use storage::{Storage, StorageType};
+pub use storage::{SecretRef, Storage, StorageType};
 pub use tls::{Tls, TlsMode};
 pub use unseal::{Unseal, UnsealType};

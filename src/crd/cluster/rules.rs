@@ -5,7 +5,7 @@
 
 use super::pods::Image;
 use super::spec::{Profile, VaultCluster, VaultClusterSpec};
-use super::storage::StorageType;
+use super::storage::{Storage, StorageType};
 use super::tls::TlsMode;
 use super::unseal::UnsealType;
 
@@ -95,6 +95,36 @@ pub const RULES: &[Rule] = &[
         holds: |cluster, _| {
             let rate = cluster.spec.storage.kubernetes.as_ref().and_then(|k| k.head_bytes_per_second);
             rate.is_none_or(|bytes| (4096..=16 << 20).contains(&bytes))
+        },
+    },
+    Rule {
+        id: "storage-address",
+        at: &["spec", "storage"],
+        cel: "(self.type != 'Etcd' || (has(self.etcd) && has(self.etcd.endpoints) && self.etcd.endpoints.size() > 0)) && (self.type != 'Consul' || (has(self.consul) && has(self.consul.address) && self.consul.address != '')) && (self.type != 'ZooKeeper' || (has(self.zooKeeper) && has(self.zooKeeper.servers) && self.zooKeeper.servers.size() > 0)) && (self.type != 'PostgreSQL' || (has(self.postgreSQL) && has(self.postgreSQL.connectionSecretRef)))",
+        message: "the storage needs an address: set etcd.endpoints, consul.address, zooKeeper.servers or postgreSQL.connectionSecretRef",
+        holds: |cluster, _| has_address(&cluster.spec.storage),
+    },
+    Rule {
+        id: "file-volume",
+        at: &["spec", "storage"],
+        cel: "(has(self.file) && has(self.file.size) ? self.file.size : '') == (has(oldSelf.file) && has(oldSelf.file.size) ? oldSelf.file.size : '') && (has(self.file) && has(self.file.storageClassName) ? self.file.storageClassName : '') == (has(oldSelf.file) && has(oldSelf.file.storageClassName) ? oldSelf.file.storageClassName : '')",
+        message: "storage.file cannot be changed: the volume is there already",
+        holds: |cluster, former| {
+            let of = |spec: &VaultClusterSpec| {
+                let file = spec.storage.file.clone().unwrap_or_default();
+                (file.size.unwrap_or_default(), file.storage_class_name.unwrap_or_default())
+            };
+            former.is_none_or(|former| of(former) == of(&cluster.spec))
+        },
+    },
+    Rule {
+        id: "file-size",
+        at: &["spec", "storage"],
+        cel: "!has(self.file) || !has(self.file.size) || isQuantity(self.file.size)",
+        message: "storage.file.size must be a quantity such as 1Gi",
+        holds: |cluster, _| {
+            let size = cluster.spec.storage.file.as_ref().and_then(|file| file.size.as_deref());
+            size.is_none_or(is_quantity)
         },
     },
     Rule {
@@ -202,6 +232,21 @@ pub const RULES: &[Rule] = &[
         },
     },
 ];
+
+fn has_address(storage: &Storage) -> bool {
+    match storage.kind {
+        StorageType::Etcd => storage.etcd.as_ref().is_some_and(|etcd| !etcd.endpoints.is_empty()),
+        StorageType::Consul => {
+            let address = storage.consul.as_ref().and_then(|consul| consul.address.as_deref());
+            address.is_some_and(|address| !address.is_empty())
+        }
+        StorageType::ZooKeeper => storage.zoo_keeper.as_ref().is_some_and(|z| !z.servers.is_empty()),
+        StorageType::PostgreSQL => {
+            storage.postgresql.as_ref().is_some_and(|p| p.connection_secret_ref.is_some())
+        }
+        StorageType::Kubernetes | StorageType::File | StorageType::Memory => true,
+    }
+}
 
 fn image(cluster: &VaultCluster) -> Option<&Image> {
     cluster.spec.image.as_ref()

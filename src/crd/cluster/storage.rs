@@ -15,8 +15,8 @@ pub struct SecretRef {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// Kubernetes: in objects of the Kubernetes API, for small vaults. Memory: nowhere, for trials of one pod. Etcd,
-    /// Consul, ZooKeeper, PostgreSQL and File are not available yet. Cannot be changed.
+    /// Kubernetes: in objects of the Kubernetes API, for small vaults. Etcd, Consul, ZooKeeper, PostgreSQL: in servers of
+    /// yours. File: in a volume of the one pod. Memory: nowhere, for trials of one pod. Cannot be changed.
     #[serde(default, rename = "type")]
     pub kind: StorageType,
     /// Settings of type Kubernetes.
@@ -80,11 +80,6 @@ impl StorageType {
     pub fn is_shared(self) -> bool {
         !matches!(self, Self::File | Self::Memory)
     }
-
-    /// Whether the servers of this version can use it.
-    pub fn is_available(self) -> bool {
-        matches!(self, Self::Kubernetes | Self::Memory)
-    }
 }
 
 impl Storage {
@@ -118,74 +113,106 @@ pub struct KubernetesStorage {
     pub head_bytes_per_second: Option<i64>,
 }
 
-/// Settings of the storage in etcd. Not available yet.
+/// Settings of the storage in etcd.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EtcdStorage {
-    /// Addresses, for example `https://etcd-0.etcd:2379`.
+    /// Addresses of its members, for example `https://etcd-0.etcd:2379`. At least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub endpoints: Vec<String>,
-    /// Secret with `username` and `password`, or `tls.crt` and `tls.key`.
+    /// What all keys begin with. By default `/holdfast/<namespace>/<name>/`; no other cluster may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials_secret_ref: Option<SecretRef>,
-    /// Secret with the CA as `ca.crt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_secret_ref: Option<SecretRef>,
-}
-
-/// Settings of the storage in Consul. Not available yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ConsulStorage {
-    /// Address, for example `https://consul.consul:8501`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub address: Option<String>,
-    /// Secret with the access token as `token`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials_secret_ref: Option<SecretRef>,
-    /// Secret with the CA as `ca.crt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_secret_ref: Option<SecretRef>,
-}
-
-/// Settings of the storage in ZooKeeper. Not available yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ZooKeeperStorage {
-    /// Addresses, for example `zookeeper-0.zookeeper:2281`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub servers: Vec<String>,
+    #[schemars(length(max = 256))]
+    pub path: Option<String>,
     /// Secret with `username` and `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
+    /// Secret with the pods' client certificate as `tls.crt` and `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_secret_ref: Option<SecretRef>,
     /// Secret with the CA as `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
 }
 
-/// Settings of the storage in PostgreSQL. Not available yet.
+/// Settings of the storage in Consul.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsulStorage {
+    /// Address, for example `https://consul.consul:8501`; needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub address: Option<String>,
+    /// What all keys begin with. By default `holdfast/<namespace>/<name>/`; no other cluster may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub path: Option<String>,
+    /// Secret with the access token as `token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+    /// Secret with the pods' client certificate as `tls.crt` and `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_secret_ref: Option<SecretRef>,
+    /// Secret with the CA as `ca.crt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretRef>,
+}
+
+/// Settings of the storage in ZooKeeper.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ZooKeeperStorage {
+    /// Addresses, for example `zookeeper-0.zookeeper:2281`. At least one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub servers: Vec<String>,
+    /// The node below which everything lies. By default `/holdfast/<namespace>/<name>`; no other cluster may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub path: Option<String>,
+    /// Secret with `auth-info`, for example `digest:user:password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+    /// Secret with the pods' client certificate as `tls.crt` and `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_secret_ref: Option<SecretRef>,
+    /// Secret with the CA as `ca.crt`; with it the connection uses TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretRef>,
+}
+
+/// Settings of the storage in PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PostgresqlStorage {
-    /// Secret with the connection URL as `url`.
+    /// Secret with the connection URL as `url`; needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_secret_ref: Option<SecretRef>,
+    /// First part of the names of the tables. By default `holdfast`; no other cluster may use it in the same database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    pub table: Option<String>,
+    /// Secret with the pods' client certificate as `tls.crt` and `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_secret_ref: Option<SecretRef>,
     /// Secret with the CA as `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
 }
 
-/// Settings of the storage in a volume. Not available yet.
+/// Settings of the storage in a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileStorage {
-    /// Name of the StorageClass of the volume.
+    /// Name of the StorageClass of the volume; by default the cluster's default one. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
+    /// Size of the volume, by default 1Gi. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub size: Option<String>,
 }
 
 /// Settings of the storage in memory: there are none.

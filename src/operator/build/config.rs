@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::meta::{Child, Kind, Ownership, child, fields};
-use crate::crd::cluster::{StorageType, TlsMode, UnsealType};
+use super::storage;
+use crate::crd::cluster::{TlsMode, UnsealType};
 use crate::k8s::words::{PORT_API, PORT_CLUSTER, PORT_PROBE};
 use crate::operator::names::{CONFIG_FILE, TLS_FOLDER, UNSEAL_FILE, UNSEAL_FOLDER, UNSEAL_KEY_ID};
 
@@ -31,7 +32,7 @@ pub(crate) fn content(context: &Context<'_>) -> String {
     let spec = &context.cluster.spec;
     let mut config = Map::new();
     config.insert("cluster_name".to_owned(), json!(context.names.base));
-    config.insert("storage".to_owned(), storage(context));
+    config.insert("storage".to_owned(), storage::settings(context));
     if spec.storage.kind.is_shared() {
         config.insert("ha_storage".to_owned(), json!({"kubernetes": place(context)}));
     }
@@ -57,25 +58,6 @@ pub(crate) fn content(context: &Context<'_>) -> String {
 
 fn place(context: &Context<'_>) -> Value {
     json!({"namespace": context.names.namespace, "name": context.names.base})
-}
-
-fn storage(context: &Context<'_>) -> Value {
-    let storage = &context.cluster.spec.storage;
-    match storage.kind {
-        StorageType::Memory => json!({"inmem": {}}),
-        // Validation lets no other type come this far.
-        _ => {
-            let mut settings = place(context);
-            let section = storage.kubernetes.clone().unwrap_or_default();
-            if let Some(bytes) = section.data_limit_bytes {
-                settings["data_limit_bytes"] = json!(bytes);
-            }
-            if let Some(bytes) = section.head_bytes_per_second {
-                settings["head_bytes_per_second"] = json!(bytes);
-            }
-            json!({"kubernetes": settings})
-        }
-    }
 }
 
 fn listener(context: &Context<'_>) -> Value {

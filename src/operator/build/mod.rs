@@ -14,6 +14,7 @@ pub(crate) mod pod;
 pub(crate) mod rbac;
 pub(crate) mod services;
 pub(crate) mod stateful_set;
+pub(crate) mod storage;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::config;
 use super::meta::{labels, selector};
+use super::storage;
 use crate::crd::cluster::{Image, Spread, TlsMode, UnsealType};
 use crate::k8s::words::{
     ENV_POD_IP, ENV_POD_NAME, ENV_POD_NAMESPACE, ENV_POD_UID, PORT_API, PORT_CLUSTER, PORT_PROBE,
@@ -132,6 +133,8 @@ fn container(context: &Context<'_>) -> Value {
     if cluster.unseal.kind == UnsealType::Static {
         mounts.push(mount("unseal", UNSEAL_FOLDER));
     }
+    mounts.extend(storage::volumes(context).into_iter().map(|(_, mount)| mount));
+    mounts.extend(storage::data_mount(context));
     let mut container = json!({
         "name": "server",
         "image": image(context),
@@ -194,6 +197,7 @@ fn volumes(context: &Context<'_>) -> Value {
             "items": [{"key": UNSEAL_FILE, "path": UNSEAL_FILE}],
         }}));
     }
+    volumes.extend(storage::volumes(context).into_iter().map(|(volume, _)| volume));
     json!(volumes)
 }
 

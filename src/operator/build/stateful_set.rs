@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::Context;
 use super::meta::{Child, Kind, Ownership, child, fields, selector};
-use super::pod;
+use super::{pod, storage};
 
 /// The StatefulSet.
 pub(crate) fn stateful_set(context: &Context<'_>) -> Child {
-    let body = json!({"spec": {
+    let mut body = json!({"spec": {
         "replicas": context.cluster.spec.replicas,
         "serviceName": context.names.internal(),
         "podManagementPolicy": "Parallel",
@@ -17,5 +17,8 @@ pub(crate) fn stateful_set(context: &Context<'_>) -> Child {
         "selector": {"matchLabels": selector(context)},
         "template": pod::template(context),
     }});
+    if let Some(claims) = storage::claims(context) {
+        body["spec"]["volumeClaimTemplates"] = claims;
+    }
     child(context, Kind::StatefulSet, &context.names.base, Ownership::Owned, fields(body))
 }

@@ -47,6 +47,8 @@ fn every_field_is_one_of_the_api() {
         "{}",
         "{profile: Development, replicas: 1, storage: {type: Memory}, tls: {mode: Disabled}}",
         "{tls: {mode: Secret, secretRef: {name: mine}}, unseal: {type: Shamir}, scheduling: {spread: Required, nodeSelector: {a: b}, tolerations: [{key: k, operator: Exists}], priorityClassName: high}}",
+        "{storage: {type: Etcd, etcd: {endpoints: ['https://e:2379'], credentialsSecretRef: {name: c}, tlsSecretRef: {name: t}, caSecretRef: {name: a}}}}",
+        "{replicas: 1, storage: {type: File, file: {size: 2Gi, storageClassName: fast}}}",
         "{image: {pullSecrets: [one], pullPolicy: Always, tag: v2}, resources: {requests: {cpu: 100m}, limits: {memory: 1Gi}}, service: {type: LoadBalancer, annotations: {a: b}}}",
     ] {
         let cluster = cluster(spec);
@@ -233,6 +235,23 @@ fn the_server_reads_the_configuration_as_it_was_meant() {
         ("{unseal: {type: Shamir}, tls: {mode: Secret, secretRef: {name: mine}}}", "kubernetes"),
         ("{storage: {kubernetes: {dataLimitBytes: 2000000, headBytesPerSecond: 5000}}}", "kubernetes"),
         ("{profile: Development, replicas: 1, storage: {type: Memory}, tls: {mode: Disabled}}", "inmem"),
+        (
+            "{storage: {type: Etcd, etcd: {endpoints: ['https://e:2379'], credentialsSecretRef: {name: c}, tlsSecretRef: {name: t}, caSecretRef: {name: a}}}}",
+            "etcd",
+        ),
+        (
+            "{storage: {type: Consul, consul: {address: 'https://c:8501', credentialsSecretRef: {name: c}, caSecretRef: {name: a}}}}",
+            "consul",
+        ),
+        (
+            "{storage: {type: ZooKeeper, zooKeeper: {servers: ['z-0:2281', 'z-1:2281'], credentialsSecretRef: {name: c}, caSecretRef: {name: a}}}}",
+            "zookeeper",
+        ),
+        (
+            "{storage: {type: PostgreSQL, postgreSQL: {connectionSecretRef: {name: c}, caSecretRef: {name: a}, table: t}}}",
+            "postgresql",
+        ),
+        ("{replicas: 1, storage: {type: File, file: {size: 2Gi, storageClassName: fast}}}", "file"),
     ] {
         let cluster = cluster(spec);
         let content = config::content(&Context::new(&cluster, &settings).unwrap());

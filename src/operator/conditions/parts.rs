@@ -22,7 +22,7 @@ pub(super) fn available(context: &Context<'_>, seen: &Observed, facts: &Facts<'_
         Ok(node) if node.sealed => {
             verdict(kind, false, "ActiveSealed", format!("pod {} is sealed", active.name))
         }
-        Ok(node) if !node.is_leader && context.cluster.spec.storage.kind != StorageType::Memory => {
+        Ok(node) if !node.is_leader && context.cluster.spec.storage.kind.is_shared() => {
             let message = format!("pod {} leads by the Lease and does not say so", active.name);
             verdict(kind, false, "NoActive", message)
         }
@@ -87,7 +87,7 @@ pub(super) fn unsealed(facts: &Facts<'_>) -> Verdict {
 pub(super) fn elected(context: &Context<'_>, seen: &Observed, facts: &Facts<'_>) -> Verdict {
     let kind = ConditionType::LeaderElected;
     let holder = &seen.lease.holder;
-    if context.cluster.spec.storage.kind == StorageType::Memory {
+    if !context.cluster.spec.storage.kind.is_shared() {
         let leads = facts.active.is_some();
         return verdict(kind, leads, if leads { "Held" } else { "Released" }, "one pod needs no lock");
     }

@@ -1,6 +1,6 @@
 //! `Ready`, and the agreement that it stands for.
 
-use crate::crd::cluster::{ConditionStatus, ConditionType, StorageType, UnsealType};
+use crate::crd::cluster::{ConditionStatus, ConditionType, UnsealType};
 use crate::operator::build::Context;
 use crate::operator::node::StorageWord;
 use crate::operator::observe::{self, Observed, Pod};
@@ -85,7 +85,7 @@ fn complaint(pod: &Pod) -> String {
 /// Whether labels, Services and every pod's own view of the leader agree with the Lease.
 fn agreement(context: &Context<'_>, seen: &Observed, facts: &Facts<'_>) -> Result<(), String> {
     let Some(active) = facts.active else { return Err("no pod leads".to_owned()) };
-    let has_lock = context.cluster.spec.storage.kind != StorageType::Memory;
+    let has_lock = context.cluster.spec.storage.kind.is_shared();
     let identity = seen.lease.active.as_ref().map(|a| a.identity.as_str()).unwrap_or_default();
     if has_lock && seen.lease.holder != identity {
         return Err(format!("the Lease is held by {:?} and names {identity:?} as active", seen.lease.holder));

@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use crate::base::clock::UnixMillis;
 use crate::crd::VaultCluster;
-use crate::crd::cluster::{StorageType, TlsMode, rules};
+use crate::crd::cluster::{TlsMode, rules};
 use crate::crypto::x509;
 use crate::k8s::words::LABEL_CLUSTER;
 use crate::operator::build::Context;
 use crate::operator::build::meta::{Child, Kind};
+use crate::operator::build::storage;
 use crate::operator::observe::Observed;
 use crate::operator::{live, plan};
 
@@ -33,16 +34,6 @@ pub(crate) fn specification(cluster: &VaultCluster) -> Vec<Problem> {
         .map(|rule| Problem::new("InvalidSpec", format!("{}: {}", rules::path(rule.at), rule.message)))
         .collect();
     let storage = cluster.spec.storage.kind;
-    if !storage.is_available() {
-        out.push(Problem::new(
-            "NotAvailable",
-            format!(
-                "spec.storage: storage.type {} is not available yet: use {}",
-                storage.word(),
-                StorageType::Kubernetes.word()
-            ),
-        ));
-    }
     let former = cluster.status.as_ref().and_then(|status| status.storage_type.as_deref());
     if former.is_some_and(|former| former != storage.word()) {
         let message = format!(
@@ -74,6 +65,26 @@ pub(crate) fn conflicts(context: &Context<'_>, seen: &Observed) -> Vec<Problem> 
             Problem::new("NameConflict", message)
         })
         .collect()
+}
+
+/// What is wrong with the Secrets that the storage's section names: the pods would wait for them for ever.
+pub(crate) fn storage_secrets(context: &Context<'_>, seen: &Observed) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for needed in storage::needed(&context.cluster.spec.storage) {
+        let (field, name) = (needed.field, needed.name);
+        let Some(secret) = seen.secret(name) else {
+            let message = format!("storage.{field}: there is no Secret {name}");
+            out.push(Problem::new("SecretMissing", message));
+            continue;
+        };
+        for key in needed.keys {
+            if live::secret_text(secret, key).is_none() {
+                let message = format!("storage.{field}: Secret {name} has no {key} that is text");
+                out.push(Problem::new("SecretIncomplete", message));
+            }
+        }
+    }
+    out
 }
 
 /// What is wrong with the certificate that the user brought; `None` if all is well or the operator makes them itself.

@@ -5,4 +5,4 @@ mod judge;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use judge::{Problem, certificate, conflicts, specification};
+pub(crate) use judge::{Problem, certificate, conflicts, specification, storage_secrets};

@@ -59,22 +59,27 @@ fn specifications() -> Vec<(&'static str, String)> {
     let rule = said(specification(&cluster("{replicas: 0}", "{}")));
     assert_eq!(rule, ("InvalidSpec", "spec.replicas: replicas must be 1 to 9".to_owned()));
     heard.push(rule);
-    for kind in ["Etcd", "Consul", "ZooKeeper", "PostgreSQL", "File"] {
-        let cluster = cluster(&format!("{{replicas: 1, storage: {{type: {kind}}}}}"), "{}");
-        if cluster.spec.storage.kind.is_available() {
-            continue;
-        }
-        let text = format!("spec.storage: storage.type {kind} is not available yet: use Kubernetes");
-        let missing = said(specification(&cluster));
-        assert_eq!(missing, ("NotAvailable", text));
-        heard.push(missing);
-    }
     let changed = said(specification(&cluster("{}", "{storageType: Memory}")));
     let text = "spec.storage: storage.type cannot be changed: the cluster was created with Memory";
     assert_eq!(changed, ("InvalidSpec", text.to_owned()));
     heard.push(changed);
     assert_eq!(specification(&cluster("{}", "{storageType: Kubernetes}")), []);
     heard
+}
+
+fn storage() -> Vec<(&'static str, String)> {
+    let spec = "{storage: {type: Consul, consul: {address: 'https://c:8501', credentialsSecretRef: {name: t}}}}";
+    let mut seen = Observed::default();
+    let missing = with(spec, |context| said(storage_secrets(context, &seen)));
+    let text = "storage.consul.credentialsSecretRef: there is no Secret t";
+    assert_eq!(missing, ("SecretMissing", text.to_owned()));
+    seen.live.insert((Kind::Secret, "t".to_owned()), json!({"data": {"other": "eA=="}}));
+    let incomplete = with(spec, |context| said(storage_secrets(context, &seen)));
+    let text = "storage.consul.credentialsSecretRef: Secret t has no token that is text";
+    assert_eq!(incomplete, ("SecretIncomplete", text.to_owned()));
+    seen.live.insert((Kind::Secret, "t".to_owned()), json!({"data": {"token": "eA=="}}));
+    with(spec, |context| assert_eq!(storage_secrets(context, &seen), []));
+    vec![missing, incomplete]
 }
 
 fn names() -> Vec<(&'static str, String)> {
@@ -133,7 +138,7 @@ fn certificates() -> Vec<(&'static str, String)> {
 
 #[test]
 fn every_problem_has_its_reason_and_text() {
-    let heard = [specifications(), names(), certificates()].concat();
+    let heard = [specifications(), storage(), names(), certificates()].concat();
     let texts: Vec<String> = heard.into_iter().map(|(_, text)| text).collect();
     // The text of a rule is the rule's own; `tests/operator` has its cases.
     assert_eq!(untried(&["operator/validate"], &texts, &[]), [""; 0]);
