@@ -40,6 +40,7 @@ impl Definition {
         let mut value = serde_json::to_value(K::crd())?;
         // Deleting a definition deletes every object of its kind, and with them all data of all vaults.
         value["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+        tidy(&mut value);
         let resource = K::api_resource();
         Ok(Self { file: format!("{}_{}.yaml", resource.group, resource.plural), value })
     }
@@ -50,6 +51,25 @@ impl Definition {
     /// When it cannot be written.
     pub fn yaml(&self) -> Result<String, EmitError> {
         serde_saphyr::to_string(&self.value).map_err(|error| EmitError::Yaml(error.to_string()))
+    }
+}
+
+/// Joins the lines of descriptions, which `kubectl explain` wraps by itself, and takes away formats that Kubernetes does
+/// not know and warns of.
+fn tidy(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(text)) = fields.get_mut("description") {
+                *text = text.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+            }
+            let is_foreign = |format: &Value| format.as_str().is_some_and(|format| format.starts_with("uint"));
+            if fields.get("format").is_some_and(is_foreign) {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
     }
 }
 
@@ -82,6 +102,21 @@ pub fn yaml() -> Result<String, EmitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptions_are_whole_paragraphs_and_formats_are_known() {
+        for definition in definitions().unwrap() {
+            let text = definition.value.to_string();
+            assert!(!text.contains("\"uint"), "{}: a format that Kubernetes warns of", definition.file);
+            let storage = definition.value.pointer(
+                "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/storage/properties/type/description",
+            );
+            if let Some(storage) = storage {
+                let storage = storage.as_str().unwrap();
+                assert!(storage.len() > 120 && !storage.contains('\n'), "{storage}");
+            }
+        }
+    }
 
     #[test]
     fn definitions_fit_a_client_side_apply() {

@@ -113,3 +113,23 @@ async fn a_young_object_does_not_look_finished() {
     let scale = setup::clusters(&client, &place).get_scale("v").await.unwrap();
     assert_eq!(scale.spec.and_then(|spec| spec.replicas), Some(3));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_sample_is_accepted() {
+    let clients = setup::clients().await;
+    let client = clients.watches.clone();
+    let place = setup::namespace(&client, "samples").await;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples");
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let sample: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let applied = setup::apply(&client, &place, &name, &sample["spec"]).await;
+        applied.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        seen.insert(sample["spec"]["storage"]["type"].as_str().unwrap_or("Kubernetes").to_owned());
+    }
+    let types = ["Consul", "Etcd", "File", "Kubernetes", "Memory", "PostgreSQL", "ZooKeeper"];
+    assert_eq!(seen, types.map(str::to_owned).into(), "one sample at least for each type");
+}
