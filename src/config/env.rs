@@ -50,6 +50,8 @@ variables! {
     Server POD_NAME "The pod's name, from the downward API; the first part of the node's identity, and the operator's name in Events."
     Server POD_UID "The pod's UID, from the downward API; the second part of the node's identity."
     Server POD_NAMESPACE "The pod's namespace, from the downward API; the default namespace of kubernetes storage."
+    Server CONSUL_HTTP_ADDR "Address of the Consul agent, where `storage \"consul\"` names none."
+    Server CONSUL_HTTP_TOKEN "ACL token for Consul, where `storage \"consul\"` names none."
     Operator HOLDFAST_IMAGE "Image that clusters run unless they name their own."
     Operator HOLDFAST_PULL_POLICY "When that image is pulled: `Always`, `IfNotPresent` (default) or `Never`."
     Operator HOLDFAST_CLUSTER_DOMAIN "Domain of the cluster's DNS, by default `cluster.local`."

@@ -59,6 +59,20 @@ pub const IGNORED: &[Ignored] = &[
     ignored("listener", "x_forwarded_for_hop_skips", "the peer's address is used"),
     ignored("listener", "x_forwarded_for_reject_not_authorized", "the peer's address is used"),
     ignored("listener", "x_forwarded_for_reject_not_present", "the peer's address is used"),
+    ignored("storage", "check_timeout", "no service is registered with Consul; the operator labels the pods"),
+    ignored("storage", "disable_registration", "no service is registered with Consul"),
+    ignored("storage", "service", "no service is registered with Consul; the operator labels the pods"),
+    ignored("storage", "service_address", "no service is registered with Consul"),
+    ignored("storage", "service_meta", "no service is registered with Consul"),
+    ignored("storage", "service_tags", "no service is registered with Consul"),
+    ignored("storage", "session_ttl", "the lock needs no session of Consul; see lease_duration in ha"),
+    ignored("storage", "lock_wait_time", "the lock is watched, not waited for; see lease_duration in ha"),
+    ignored(
+        "storage",
+        "max_parallel",
+        "one commit is in flight at a time, and reads have a limit of their own",
+    ),
+    ignored("storage", "tls_min_version", "TLS 1.2 is the oldest version that is spoken to a storage"),
     ignored("telemetry", "prometheus_retention_time", "metrics are never dropped"),
     ignored("telemetry", "disable_hostname", "metrics do not carry the host's name"),
     ignored("telemetry", "usage_gauge_period", "there are no usage gauges"),
@@ -72,7 +86,8 @@ pub const IGNORED: &[Ignored] = &[
     ignored("telemetry", "enable_hostname_label", "metrics do not carry the host's name"),
 ];
 
-/// The entry of a key, if it is in the table.
+/// The entry of a key, if it is in the table. What holds for a storage holds for a lock of the same type.
 pub(super) fn find(block: &str, key: &str) -> Option<&'static Ignored> {
+    let block = if block == "ha_storage" { "storage" } else { block };
     IGNORED.iter().find(|entry| entry.block == block && entry.key == key)
 }

@@ -102,6 +102,12 @@ impl<'a> Section<'a> {
         self.report(Problem::Conflict { place, message: message.to_owned() });
     }
 
+    /// Notes a setting that has no effect; the message says why.
+    pub(super) fn warn(&mut self, key: &str, message: &str) {
+        let place = self.place_of(key);
+        self.findings.warnings.push(format!("{place}{message}"));
+    }
+
     /// Notes a type that does not exist.
     pub(super) fn unknown_type(&mut self, block: &'static str, kind: &str, known: &[&str]) {
         let place = self.place();

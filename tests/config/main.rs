@@ -10,6 +10,8 @@ use holdfast::config::{
     LogLevel, Problem, Problems, SealConfig, ServerConfig, StaticKey, StorageConfig, env,
 };
 
+mod storage_consul;
+
 const TCP: &str = "listener \"tcp\" { tls_disable = true }\n";
 const STORED: &str = "storage \"inmem\" {}\n";
 
@@ -323,6 +325,7 @@ fn every_ignored_key_warns_and_none_is_known() {
         let text = match ignored.block {
             "" => format!("{STORED}{TCP}{} = 1", ignored.key),
             "listener" => listener(&format!("tls_disable = true\n{} = 1", ignored.key)),
+            "storage" => format!("{TCP}storage \"inmem\" {{ {} = 1 }}", ignored.key),
             block => format!("{STORED}{TCP}{block} {{ {} = 1 }}", ignored.key),
         };
         let config = read(&text).unwrap_or_else(|e| panic!("{}: {e}", ignored.key));

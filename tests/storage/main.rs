@@ -10,5 +10,8 @@
 
 #[path = "../support/apiserver.rs"]
 mod apiserver;
+#[path = "../support/consul.rs"]
+mod consul_server;
 
+mod consul;
 mod kubernetes;
