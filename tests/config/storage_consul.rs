@@ -1,4 +1,5 @@
 //! `storage "consul"`: what a person reads when it is wrong, and what a good one means.
+#![allow(clippy::panic)]
 
 use std::path::PathBuf;
 use std::time::Duration;

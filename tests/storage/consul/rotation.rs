@@ -60,6 +60,32 @@ async fn a_token_that_may_read_nothing_finds_nothing_absent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_away_is_no_verdict_on_a_commit() {
+    let consul = Consul::single_with_acl().await;
+    let full = consul.token("node", RULES).await;
+    let reading = consul.token("reader", &RULES.replace("write", "read")).await;
+    let file = consul.file("token");
+    std::fs::write(&file, &full).expect("a file");
+    let mut config = config(&consul, None);
+    config.token = Some(Credential::File(file.clone()));
+    let mut writer = Writer::init(backend(&config).await).await;
+    writer.write(&[put("a", "1")]).await;
+    std::fs::write(&file, &reading).expect("a file");
+    consul.revoke(&full).await;
+    let next = next_head(&writer.head);
+    let outcome = writer.backend.commit(Some(&writer.head), &next, &[put("a", "2")]).await;
+    let Commit::Unknown { reason } = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("Permission denied"), "{reason}");
+    assert_eq!(writer.backend.check().await, Ok(Some(writer.head.clone())));
+    assert_eq!(read(&writer.backend, "a").await.as_deref(), Some(b"1".as_slice()));
+    // The same batch goes through when the right is back.
+    let again = consul.token_of("node").await;
+    std::fs::write(&file, &again).expect("a file");
+    let outcome = writer.backend.commit(Some(&writer.head), &next, &[put("a", "2")]).await;
+    assert_eq!(outcome, Commit::Committed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rotated_certificates_are_picked_up() {
     let mut cluster = Consul::cluster().await;
     let token = cluster.token("node", RULES).await;

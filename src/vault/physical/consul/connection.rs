@@ -12,9 +12,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt;
+use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::config::Address;
 use crate::base::task;
@@ -26,6 +29,8 @@ use crate::vault::physical::unusable::Unusable;
 const CONNECT: Duration = Duration::from_secs(1);
 /// Longest time of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(2);
+/// How long an agent may take to say that it refuses a certificate.
+const REFUSAL: Duration = Duration::from_millis(500);
 /// How often an idle connection is probed, and how many probes may be lost.
 const PROBE: Duration = Duration::from_secs(5);
 const PROBES: u32 = 2;
@@ -165,26 +170,50 @@ impl Agent {
         }
     }
 
-    async fn connect(&self) -> Result<Sender, Fault> {
-        let Address { host, port, is_tls, .. } = &self.address;
-        let stream = match tokio::time::timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(Fault::Away(error.to_string())),
-            Err(_) => return Err(Fault::Away(format!("no connection within {} s", CONNECT.as_secs()))),
-        };
-        let _ = stream.set_nodelay(true);
-        keep_alive(&stream);
-        if !is_tls {
-            return shake(TokioIo::new(stream)).await;
+    /// Why the agent closes a connection on which nothing was asked, if it does. In TLS 1.3 a client learns only after
+    /// the handshake that its certificate is refused, and may miss it when it has sent a request meanwhile.
+    pub(super) async fn refusal(&self) -> Option<Fault> {
+        if !self.address.is_tls {
+            return None;
         }
+        let mut stream = self.dial_tls().await.ok()?;
+        match tokio::time::timeout(REFUSAL, stream.read_u8()).await {
+            Ok(Err(error)) => Some(fault_of(&error)),
+            Ok(Ok(_)) | Err(_) => None,
+        }
+    }
+
+    async fn connect(&self) -> Result<Sender, Fault> {
+        if self.address.is_tls {
+            shake(TokioIo::new(self.dial_tls().await?)).await
+        } else {
+            shake(TokioIo::new(self.dial().await?)).await
+        }
+    }
+
+    async fn dial(&self) -> Result<TcpStream, Fault> {
+        let Address { host, port, .. } = &self.address;
+        match tokio::time::timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                keep_alive(&stream);
+                Ok(stream)
+            }
+            Ok(Err(error)) => Err(Fault::Away(error.to_string())),
+            Err(_) => Err(Fault::Away(format!("no connection within {} s", CONNECT.as_secs()))),
+        }
+    }
+
+    async fn dial_tls(&self) -> Result<TlsStream<TcpStream>, Fault> {
+        let stream = self.dial().await?;
         let config = tls::client_config(&self.tls, &["http/1.1"]).await.map_err(Fault::File)?;
-        let name = self.tls.server_name.as_deref().unwrap_or(host).to_owned();
+        let name = self.tls.server_name.as_deref().unwrap_or(&self.address.host).to_owned();
         let name = ServerName::try_from(name).map_err(|error| {
             Fault::File(Unusable::Setting { key: "tls_server_name", reason: error.to_string() })
         })?;
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
         match tokio::time::timeout(HANDSHAKE, handshake).await {
-            Ok(Ok(stream)) => shake(TokioIo::new(stream)).await,
+            Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(fault_of(&error)),
             Err(_) => Err(Fault::Away(format!("no TLS handshake within {} s", HANDSHAKE.as_secs()))),
         }
@@ -245,12 +274,22 @@ fn fault_of(error: &(dyn Error + 'static)) -> Fault {
 fn tls_fault(error: &rustls::Error) -> Fault {
     match error {
         rustls::Error::InvalidCertificate(_) => Fault::Untrusted(error.to_string()),
-        rustls::Error::AlertReceived(_) => Fault::Rejected(error.to_string()),
+        rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => Fault::Rejected(error.to_string()),
         rustls::Error::InvalidMessage(_)
         | rustls::Error::InappropriateMessage { .. }
         | rustls::Error::InappropriateHandshakeMessage { .. }
         | rustls::Error::PeerIncompatible(_)
-        | rustls::Error::PeerMisbehaved(_) => Fault::Foreign(error.to_string()),
+        | rustls::Error::PeerMisbehaved(_)
+        | rustls::Error::AlertReceived(_) => Fault::Foreign(error.to_string()),
         other => Fault::Away(other.to_string()),
     }
 }

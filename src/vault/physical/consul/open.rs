@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::backend::ConsulBackend;
 use super::client::{Call, Client, encoded};
 use super::config::{Layout, Settings};
-use super::connection::{Answer, Fault};
+use super::connection::{Answer, Fault, Unanswered};
 use super::register::ConsulRegister;
 use super::transaction::{self, BODY_BYTES, Outcome, Step};
 use crate::config::ConsulStorage;
@@ -88,6 +88,13 @@ async fn look(client: &Client, layout: &Layout, at: usize) -> Result<Seen, Unusa
     let address = client.agents().get(at).map_or_else(String::new, |agent| agent.address.url.clone());
     let ask = async |call: Call| match client.send(at, &call, ONE_AGENT).await {
         Ok(answer) => Ok(Ok(answer)),
+        Err(Unanswered { fault: fault @ Fault::Away(_), .. }) => {
+            let refusal = match client.agents().get(at) {
+                Some(agent) => agent.refusal().await,
+                None => None,
+            };
+            verdict(&address, refusal.unwrap_or(fault)).map(Err)
+        }
         Err(failed) => verdict(&address, failed.fault).map(Err),
     };
     macro_rules! answer {
