@@ -176,9 +176,10 @@ impl Consul {
             .stderr(log)
             .spawn()
             .expect("Consul starts");
-        // The pipe closes with this program, however that ends.
+        // The pipe closes with this program, however that ends; then nobody else removes the folder.
         let guardian = Command::new("sh")
-            .args(["-c", &format!("read -r _; kill -9 {}", agent.id())])
+            .args(["-c", "read -r _; kill -9 \"$0\"; sleep 0.2; rm -rf \"$1\"", &agent.id().to_string()])
+            .arg(self.folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
