@@ -28,7 +28,8 @@ pub use seal::{KeySource, SealConfig, StaticKey, StaticSeal};
 pub use server::{AddressEnvironment, DevConfig, PodEnvironment, ServerConfig};
 pub use storage::{
     ClientTls, ConsulStorage, Credential, CredentialError, EtcdStorage, FileStorage, HaStorageConfig,
-    KubernetesLock, KubernetesStorage, PostgresqlStorage, Settings, StorageConfig, ZookeeperStorage,
+    KubernetesLock, KubernetesStorage, PostgresqlStorage, Settings, StorageConfig, ZookeeperServer,
+    ZookeeperStorage,
 };
 pub use telemetry::{LogConfig, LogFormat, LogLevel, TelemetryConfig};
 

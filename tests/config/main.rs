@@ -1,6 +1,8 @@
 //! What a person reads when a configuration is wrong, and what a good one means.
 #![allow(clippy::unwrap_used)]
 
+mod storage_zookeeper;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;

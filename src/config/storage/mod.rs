@@ -18,7 +18,7 @@ pub use file::FileStorage;
 pub use kubernetes::{KubernetesLock, KubernetesStorage};
 pub use postgresql::PostgresqlStorage;
 pub use tls::ClientTls;
-pub use zookeeper::ZookeeperStorage;
+pub use zookeeper::{ZookeeperServer, ZookeeperStorage};
 
 use super::hcl::Value;
 use super::parse::Context;
