@@ -16,6 +16,7 @@ pub mod register;
 pub mod tls;
 pub mod unusable;
 pub mod wire;
+pub mod zookeeper;
 
 pub use backend::{
     Backend, Commit, Feed, FeedEvent, Journal, KEY_BYTES, Limits, Listing, Op, StorageError, Value,
