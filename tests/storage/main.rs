@@ -15,3 +15,4 @@ mod consul_server;
 
 mod consul;
 mod kubernetes;
+mod zookeeper;

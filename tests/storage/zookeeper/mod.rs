@@ -1,0 +1,12 @@
+//! Storage and lock in ZooKeeper, against real servers.
+
+#[path = "../../support/zookeeper.rs"]
+mod server;
+
+mod ensemble;
+mod faults;
+mod proxy;
+mod start;
+mod suite;
+mod traps;
+mod world;

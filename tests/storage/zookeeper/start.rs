@@ -1,0 +1,117 @@
+//! What a person reads when the storage cannot be used.
+
+use std::fmt::Write as _;
+
+use holdfast::vault::physical::{Backend, StorageError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::server::{Ensemble, free_ports};
+use super::world::{World, blocking, single, three};
+
+/// The text of an error with what differs from run to run masked.
+fn masked(text: &str, folder: &str) -> String {
+    let text = text.replace(folder, "/folder");
+    let mut out = String::new();
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find("127.0.0.1:") {
+        let end = at + "127.0.0.1:".len();
+        out.push_str(&rest[..end]);
+        out.push_str("PORT");
+        rest = rest[end..].trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    out.push_str(rest);
+    out.split("/vault-").enumerate().fold(String::new(), |out, (n, part)| {
+        if n == 0 {
+            part.to_owned()
+        } else {
+            out + "/vault" + part.trim_start_matches(|c: char| c.is_ascii_digit())
+        }
+    })
+}
+
+async fn told(what: &str, world: &World, shown: &mut String, folder: &str) {
+    let error = world.try_open().await.err().map(|error| error.to_string());
+    let error = error.unwrap_or_else(|| "(goes on trying)".to_owned());
+    writeln!(shown, "{what}:\n  {}", masked(&error, folder)).expect("text");
+}
+
+/// A server of something else, which answers whatever is said.
+async fn something_else() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut bytes = [0; 64];
+            if stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await.ok();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reason_says_what_to_do() {
+    let (single, three) = (single().await, three().await);
+    let folder = three.file("").display().to_string();
+    let folder = folder.trim_end_matches('/');
+    let file = |name: &str| format!("{:?}", three.file(name).display().to_string());
+    let tls = |ca: &str, client: &str, more: &str| {
+        let identity = match client {
+            "" => String::new(),
+            name => format!(
+                "tls_cert_file = {}\ntls_key_file = {}\n",
+                file(&format!("{name}.pem")),
+                file(&format!("{name}.key"))
+            ),
+        };
+        format!("tls_enabled = true\ntls_ca_file = {}\n{identity}{more}", file(ca))
+    };
+    let secure = three.address(0);
+    let plain = single.address(0);
+    let elsewhere = something_else().await;
+    let old = blocking(Ensemble::old).await;
+    let cases = [
+        ("a CA file that is not there", &secure, tls("none.pem", "client", "")),
+        ("a CA that did not sign the server", &secure, tls("stranger-ca.pem", "client", "")),
+        (
+            "another name in the server's certificate",
+            &secure,
+            tls("ca.pem", "client", "tls_server_name = \"zk.example.com\""),
+        ),
+        ("no client certificate", &secure, tls("ca.pem", "", "")),
+        ("a client certificate of another CA", &secure, tls("ca.pem", "stranger", "")),
+        ("TLS to a port without it", &plain, tls("ca.pem", "client", "")),
+        ("no TLS to a port with it", &secure, String::new()),
+        ("something else", &elsewhere, String::new()),
+        ("TLS to something else", &elsewhere, tls("ca.pem", "client", "")),
+        ("a scheme that the server does not know", &plain, "auth_info = \"kerberos:me\"".to_owned()),
+        ("a credential whose file is not there", &plain, "auth_info = \"file:///nowhere/auth\"".to_owned()),
+        ("an owner that is none", &plain, "znode_owner = \"digest:me\"".to_owned()),
+        ("an identity that is none", &plain, "auth_info = \"ip:127.0.0.1\"".to_owned()),
+        ("a version that is too old", &old.address(0), String::new()),
+    ];
+    let mut shown = String::new();
+    for (what, address, settings) in cases {
+        told(what, &World::at(address, &settings), &mut shown, folder).await;
+    }
+    let theirs = World::at(&plain, "auth_info = \"digest:them:pw\"");
+    theirs.open().await;
+    let mut ours = World::at(&plain, "auth_info = \"digest:us:pw\"");
+    ours.config.path = theirs.config.path.clone();
+    told("nodes of somebody else", &ours, &mut shown, folder).await;
+    ours.config.path.push_str("/below");
+    told("a path below nodes of somebody else", &ours, &mut shown, folder).await;
+    insta::assert_snapshot!(shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_waited_for() {
+    let port = free_ports(1)[0];
+    let world = World::at(&format!("127.0.0.1:{port}"), "");
+    let backend = world.open().await;
+    let error = backend.check().await.expect_err("nobody is there");
+    let StorageError::Unavailable { reason, .. } = error else { panic!("{error}") };
+    assert!(reason.contains(&port.to_string()), "{reason}");
+}
