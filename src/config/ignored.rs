@@ -78,7 +78,6 @@ pub const IGNORED: &[Ignored] = &[
         "max_parallel",
         "one commit is in flight at a time, and reads have a limit of their own",
     ),
-    ignored("storage", "tls_min_version", "TLS 1.2 is the oldest version that is spoken to a storage"),
     ignored("telemetry", "prometheus_retention_time", "metrics are never dropped"),
     ignored("telemetry", "disable_hostname", "metrics do not carry the host's name"),
     ignored("telemetry", "usage_gauge_period", "there are no usage gauges"),
