@@ -46,6 +46,7 @@ variables! {
     Server VAULT_LOG_FORMAT "Log format, `standard` or `json`; wins over `log_format` of the configuration."
     Server VAULT_DEV_ROOT_TOKEN_ID "Root token of `server -dev`; without it one is drawn."
     Server VAULT_DEV_LISTEN_ADDRESS "Address of `server -dev`, by default 127.0.0.1:8200."
+    Server VAULT_PG_CONNECTION_URL "URL of `storage \"postgresql\"`, or `file:///path` of it; wins over `connection_url` of the configuration."
     Server POD_IP "The pod's IP, from the downward API; advertised if no address is given."
     Server POD_NAME "The pod's name, from the downward API; the first part of the node's identity, and the operator's name in Events."
     Server POD_UID "The pod's UID, from the downward API; the second part of the node's identity."

@@ -50,6 +50,17 @@ pub const IGNORED: &[Ignored] = &[
     ignored("storage", "advertise_addr", "set api_addr at the top"),
     ignored("storage", "cluster_addr", "set cluster_addr at the top"),
     ignored("storage", "disable_clustering", "set disable_clustering at the top"),
+    ignored(
+        "storage",
+        "max_idle_connections",
+        "a node keeps four connections to PostgreSQL, whatever the load",
+    ),
+    ignored(
+        "storage",
+        "max_parallel",
+        "requests share the connections to the storage, and their number is bounded already",
+    ),
+    ignored("storage", "max_connect_retries", "the server waits for its storage and never gives up"),
     ignored("listener", "telemetry", "metrics are served on probe_address of telemetry, without a token"),
     ignored("listener", "profiling", "there is no profiling endpoint"),
     ignored("listener", "inflight_requests_logging", "there is no such endpoint"),

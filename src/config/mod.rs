@@ -27,9 +27,9 @@ pub use problem::{Place, Problem, Problems};
 pub use seal::{KeySource, SealConfig, StaticKey, StaticSeal};
 pub use server::{AddressEnvironment, DevConfig, PodEnvironment, ServerConfig};
 pub use storage::{
-    ClientTls, ConsulStorage, Credential, CredentialError, EtcdStorage, FileStorage, HaStorageConfig,
-    KubernetesLock, KubernetesStorage, PostgresqlStorage, Settings, StorageConfig, ZookeeperServer,
-    ZookeeperStorage,
+    ChannelBinding, ClientTls, ConsulStorage, Credential, CredentialError, EtcdStorage, FileStorage,
+    HaStorageConfig, KubernetesLock, KubernetesStorage, PostgresqlHost, PostgresqlStorage, PostgresqlUrl,
+    PostgresqlUrlError, Settings, StorageConfig, ZookeeperServer, ZookeeperStorage,
 };
 pub use telemetry::{LogConfig, LogFormat, LogLevel, TelemetryConfig};
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod storage_zookeeper;
+mod storage_postgresql;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

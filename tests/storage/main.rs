@@ -12,7 +12,10 @@
 mod apiserver;
 #[path = "../support/consul.rs"]
 mod consul_server;
+#[path = "../support/postgresql.rs"]
+mod server_postgresql;
 
 mod consul;
 mod kubernetes;
 mod zookeeper;
+mod postgresql;

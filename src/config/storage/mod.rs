@@ -6,6 +6,7 @@ mod etcd;
 mod file;
 mod kubernetes;
 mod postgresql;
+mod postgresql_url;
 mod tls;
 mod zookeeper;
 
@@ -17,6 +18,7 @@ pub use etcd::EtcdStorage;
 pub use file::FileStorage;
 pub use kubernetes::{KubernetesLock, KubernetesStorage};
 pub use postgresql::PostgresqlStorage;
+pub use postgresql_url::{ChannelBinding, PostgresqlHost, PostgresqlUrl, PostgresqlUrlError};
 pub use tls::ClientTls;
 pub use zookeeper::{ZookeeperServer, ZookeeperStorage};
 

@@ -12,6 +12,7 @@ pub mod inmem;
 pub mod journal;
 pub mod kubernetes;
 pub mod ledger;
+pub mod postgresql;
 pub mod register;
 pub mod tls;
 pub mod unusable;

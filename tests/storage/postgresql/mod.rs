@@ -1,0 +1,9 @@
+//! Storage and lock in PostgreSQL, against a real server.
+
+mod errors;
+mod faults;
+mod proxy;
+mod standby;
+mod suite;
+mod traps;
+mod world;

@@ -1,0 +1,152 @@
+//! What the tests share: one server, tables of their own for each store, and a writer.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast::base::clock::UnixMillis;
+use holdfast::base::random::SystemRandom;
+use holdfast::config::{ClientTls, Credential, PostgresqlStorage};
+use holdfast::vault::physical::postgresql::{PostgresqlBackend, PostgresqlRegister, open};
+use holdfast::vault::physical::{Backend, BatchId, Commit, FORMAT, Feed, FeedEvent, Head, LockName, Op};
+use tokio::sync::OnceCell;
+
+use crate::server_postgresql::{CERTIFICATE_ROLE, DATABASE, Postgresql};
+
+/// How long anything may take on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+static SERVER: OnceCell<Postgresql> = OnceCell::const_new();
+static NAMES: AtomicU32 = AtomicU32::new(0);
+
+/// A server of its own, for a test that does something to it.
+pub async fn own_server() -> Postgresql {
+    tokio::task::spawn_blocking(Postgresql::start).await.expect("a server")
+}
+
+/// The server of all tests that leave it alone.
+pub async fn common_server() -> &'static Postgresql {
+    SERVER.get_or_init(own_server).await
+}
+
+/// A table name that nobody has.
+pub fn fresh_table() -> String {
+    format!("s{}", NAMES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A store with this URL, in tables of its own.
+pub fn storage(url: &str) -> PostgresqlStorage {
+    let url = Credential::Text(url.into());
+    PostgresqlStorage { table: fresh_table(), ..PostgresqlStorage::at(url) }
+}
+
+/// A store that is reached with TLS and a client certificate instead of a password.
+pub fn certified(server: &Postgresql) -> PostgresqlStorage {
+    let url = format!("postgres://{CERTIFICATE_ROLE}@127.0.0.1:{}/{DATABASE}", server.port);
+    let tls = ClientTls {
+        ca_file: Some(server.file("ca.pem")),
+        cert_file: Some(server.file("client.pem")),
+        key_file: Some(server.file("client.key")),
+        server_name: Some("localhost".to_owned()),
+    };
+    PostgresqlStorage { tls, ..storage(&url) }
+}
+
+pub async fn opened(config: &PostgresqlStorage) -> PostgresqlBackend {
+    both(config).await.0
+}
+
+pub async fn both(config: &PostgresqlStorage) -> (PostgresqlBackend, PostgresqlRegister) {
+    open(config).await.unwrap_or_else(|reason| panic!("{reason}"))
+}
+
+pub fn first_head() -> Head {
+    Head {
+        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
+        lock: LockName {
+            kind: "postgresql".to_owned(),
+            namespace: "vault".to_owned(),
+            name: "holdfast_lock".to_owned(),
+        },
+        epoch: 1,
+        seq: 1,
+        batch_id: BatchId::new(&SystemRandom),
+        node: "vault-0".to_owned(),
+        format: FORMAT,
+        time: UnixMillis(1_700_000_000_000),
+    }
+}
+
+pub fn next_head(head: &Head) -> Head {
+    Head { seq: head.seq + 1, batch_id: BatchId::new(&SystemRandom), ..head.clone() }
+}
+
+pub fn claim_head(head: &Head) -> Head {
+    Head { epoch: head.epoch + 1, node: "vault-1".to_owned(), ..next_head(head) }
+}
+
+pub fn put(key: &str, value: impl Into<Bytes>) -> Op {
+    Op::Put { key: key.to_owned(), value: value.into() }
+}
+
+/// Makes the first head.
+pub async fn init(backend: &dyn Backend) -> Head {
+    let head = first_head();
+    settle(backend, None, &head, &[]).await.expect("init");
+    head
+}
+
+/// Commits after `head`.
+pub async fn write(backend: &dyn Backend, head: &Head, ops: &[Op]) -> Head {
+    let next = next_head(head);
+    settle(backend, Some(head), &next, ops).await.expect("a commit");
+    next
+}
+
+/// Sends a batch until its outcome is known, as a node does.
+pub async fn settle(
+    backend: &dyn Backend,
+    expected: Option<&Head>,
+    next: &Head,
+    ops: &[Op],
+) -> Result<(), Commit> {
+    let sending = async {
+        loop {
+            match backend.commit(expected, next, ops).await {
+                Commit::Committed => return Ok(()),
+                Commit::Fenced { current } if current.as_ref() == Some(next) => return Ok(()),
+                Commit::Unknown { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
+                other => return Err(other),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, sending).await.expect("a known outcome")
+}
+
+/// The value of `key`, and no error.
+pub async fn read(backend: &dyn Backend, key: &str) -> Option<Bytes> {
+    backend.get(key).await.expect("a read").value
+}
+
+/// The next event of a feed.
+pub async fn event(feed: &mut dyn Feed) -> FeedEvent {
+    let next = async {
+        loop {
+            match feed.next().await {
+                Ok(event) => return event,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, next).await.expect("an event")
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
+}
