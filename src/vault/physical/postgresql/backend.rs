@@ -212,11 +212,11 @@ impl Shared {
         Err(StorageError::Unavailable { storage: KIND, reason })
     }
 
-    /// Frees the row that `pid` waits for.
+    /// Frees the row that `pid` waits for, over a connection that never waits for one.
     pub(super) async fn unblock(&self, pid: i32) {
         let limit = self.settings.request_timeout.min(Duration::from_secs(1));
         let freed = self
-            .prover
+            .reader
             .ask(|session| async move { session.query(&session.lock.unblock, &[&pid], limit).await });
         match freed.await {
             Ok(rows) => {

@@ -317,3 +317,47 @@ async fn create(client: &Client, settings: &Settings, address: &str, about: &Abo
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about() -> About {
+        let on = || "on".to_owned();
+        About {
+            pid: 1,
+            version_number: 130_000,
+            version: "13.0".to_owned(),
+            fsync: on(),
+            full_page_writes: on(),
+            synchronous_commit: on(),
+            encoding: "UTF8".to_owned(),
+            is_read_only: false,
+            role: "holdfast".to_owned(),
+            missing: Vec::new(),
+            volatile: Vec::new(),
+            forbidden: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn servers_that_no_test_can_start_are_refused_too() {
+        assert!(about().judge("db:5432").is_ok());
+        let old = About { version_number: 120_022, version: "12.22 (Debian)".to_owned(), ..about() };
+        let reason = old.judge("db:5432").unwrap_err().to_string();
+        assert_eq!(reason, "db:5432 is version 12.22 (Debian); at least 13 is needed");
+        let off = About { synchronous_commit: "off".to_owned(), ..about() };
+        let reason = off.judge("db:5432").unwrap_err().to_string();
+        assert!(reason.contains("synchronous_commit stays off although"), "{reason}");
+        let applied = About { synchronous_commit: "remote_apply".to_owned(), ..about() };
+        assert!(applied.judge("db:5432").is_ok());
+        let standby = About { is_read_only: true, ..about() };
+        assert!(matches!(standby.judge("db:5432"), Err(Failure::Away(_))));
+    }
+
+    #[test]
+    fn addresses_are_written_as_people_write_them() {
+        let shown = |name: &str| address(&PostgresqlHost { name: name.to_owned(), port: 5432 });
+        assert_eq!((shown("db"), shown("fd00::1")), ("db:5432".to_owned(), "[fd00::1]:5432".to_owned()));
+    }
+}
