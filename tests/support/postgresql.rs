@@ -1,6 +1,8 @@
-//! A real PostgreSQL server on loopback for a test, with TLS and passwords. It ends with the value, and with the test's process.
+//! A real PostgreSQL server on loopback for a test, with TLS and passwords. It ends with the value, and with
+//! the test's process.
 //!
-//! For use by several test programs, each of which needs a part of it: `#[path = "support/postgresql.rs"] mod postgresql;`
+//! For use by several test programs, each of which needs a part of it: `#[path = "support/postgresql.rs"] mod
+//! postgresql;`
 #![allow(dead_code)]
 
 use std::fs;

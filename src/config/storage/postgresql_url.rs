@@ -1,6 +1,7 @@
 //! [`PostgresqlUrl`]: where a database is and who logs in, from `postgres://user:password@host:5432/database?…`.
 //!
-//! No message of this file repeats any part of the URL: a password with an unescaped character may stand anywhere in it.
+//! No message of this file repeats any part of the URL: a password with an unescaped character may stand
+//! anywhere in it.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -138,6 +138,10 @@ async fn tables(shown: &mut Shown) {
     shown.server.sql(DATABASE, &["ALTER TABLE holdfast_kv SET UNLOGGED"]);
     shown.add("a table that a crash empties", at(&own)).await;
     shown.server.sql(DATABASE, &["ALTER TABLE holdfast_kv SET LOGGED"]);
+    let foreign = "CREATE TABLE vault_ha_locks (ha_key text PRIMARY KEY, valid_until timestamptz)";
+    shown.server.sql(DATABASE, &[foreign, "GRANT ALL ON vault_ha_locks TO holdfast"]);
+    let ha_table = Some("vault_ha_locks".to_owned());
+    shown.add("a table of something else", PostgresqlStorage { ha_table, ..at(&own) }).await;
 }
 
 async fn settings(shown: &mut Shown) {

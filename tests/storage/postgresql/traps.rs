@@ -46,7 +46,8 @@ async fn a_lost_answer_is_unknown_and_the_journal_tells() {
     write(&writer, &next, &[put("a", "3")]).await;
 }
 
-/// A session that calls itself `mark` and holds the row of `table`, as a client does that stops in the middle of its statement.
+/// A session that calls itself `mark` and holds the row of `table`, as a client does that stops in the middle
+/// of its statement.
 async fn hold(server: &Postgresql, table: &str, mark: &str) -> Child {
     let mut psql = server.psql(ROLE, DATABASE, &format!("SET application_name = '{mark}'"));
     let update = format!("UPDATE {table} SET id = 1");

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::client::{Failure, Link, Session, Wakes};
+use super::client::{DataStatements, Link, Session, Wakes};
 use super::commit;
 use super::config::{KIND, Settings};
+use super::failure::Failure;
 use super::feed::{self, Source};
 use super::register::PostgresqlRegister;
 use super::schema::{self, Needs};
@@ -24,7 +25,7 @@ use crate::vault::physical::wire;
 
 /// How long opening waits for a first answer.
 const FIRST_CONTACT: Duration = Duration::from_secs(5);
-/// Limits of a commit, far below those of the protocol; a statement of this size still takes well under a second.
+/// Limits of a commit, far below those of the protocol; a statement of this size takes about half a second.
 const OPERATIONS: usize = 4096;
 const COMMIT_BYTES: usize = 16 << 20;
 const VALUE_BYTES: usize = 8 << 20;
@@ -183,7 +184,7 @@ impl Shared {
         &self,
         params: &[&(dyn ToSql + Sync)],
         read: impl Fn(&Session, Vec<Row>) -> Result<T, Failure> + Send + Sync,
-        statement: impl Fn(&super::client::DataStatements) -> &tokio_postgres::Statement + Send + Sync,
+        statement: impl Fn(&DataStatements) -> &tokio_postgres::Statement + Send + Sync,
     ) -> Result<T, StorageError> {
         let limit = self.settings.request_timeout;
         for _ in 0..2 {

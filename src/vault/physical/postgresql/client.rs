@@ -1,6 +1,5 @@
 //! Sessions with the database: one for each purpose, opened when it is needed and given up at the first failure.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,133 +8,21 @@ use std::time::Duration;
 use futures_util::future::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, watch};
-use tokio_postgres::error::{DbError, Severity, SqlState};
+use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, Row, Statement};
 
-use super::config::{KIND, Settings};
+use super::config::Settings;
 use super::connect::connect;
+use super::failure::{Failure, chain};
 use super::schema::{Needs, Tables, unblock};
 use crate::base::clock::{Clock, Moment, SystemClock};
 use crate::base::task::{Guarded, Shutdown};
-use crate::vault::physical::backend::StorageError;
-use crate::vault::physical::register::RegisterError;
-use crate::vault::physical::unusable::Unusable;
 
 /// For so long after a failed attempt nobody else tries.
 const RETRY: Duration = Duration::from_millis(100);
 /// Most hosts times attempts that one call waits for.
 const CONNECT_MOST: Duration = Duration::from_secs(10);
-
-/// Why something was not answered, or not with certainty.
-#[derive(Debug, Clone)]
-pub(super) enum Failure {
-    /// No server could be reached that takes writes.
-    Away(String),
-    /// A person must change something.
-    Unusable(Unusable),
-    /// No answer in time.
-    Late { address: String, limit: Duration },
-    /// The server refused the statement.
-    Refused { address: String, state: SqlState, reason: String },
-    /// The connection was lost, or what came over it was no answer.
-    Lost { address: String, reason: String },
-    /// What is stored cannot be read.
-    Damaged { address: String, reason: String },
-    /// There was an answer, with a warning in front of it: what it says may not hold.
-    Warned { address: String },
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Away(reason) => f.write_str(reason),
-            Self::Unusable(reason) => write!(f, "{reason}"),
-            Self::Late { address, limit } => {
-                write!(f, "no answer from {address} within {} s", limit.as_secs_f64())
-            }
-            Self::Refused { address, reason, .. } => write!(f, "{address} says: {reason}"),
-            Self::Lost { address, reason } => write!(f, "the connection to {address} failed: {reason}"),
-            Self::Damaged { address, reason } => {
-                write!(f, "what is stored at {address} is damaged: {reason}")
-            }
-            Self::Warned { address } => {
-                write!(f, "{address} answered with a warning: a standby may not have what was written")
-            }
-        }
-    }
-}
-
-impl Failure {
-    /// What went wrong with a statement.
-    fn of(address: &str, error: &tokio_postgres::Error) -> Self {
-        let address = address.to_owned();
-        match error.as_db_error() {
-            Some(said) if is_definite(said) => {
-                Self::Refused { address, state: said.code().clone(), reason: said.message().to_owned() }
-            }
-            _ => Self::Lost { address, reason: chain(error) },
-        }
-    }
-
-    /// Whether asking again on another connection may help at once.
-    pub(super) fn is_worth_another_try(&self) -> bool {
-        matches!(self, Self::Lost { .. } | Self::Refused { .. })
-    }
-
-    fn is_denied(&self) -> bool {
-        match self {
-            Self::Unusable(_) => true,
-            Self::Refused { state, .. } => *state == SqlState::INSUFFICIENT_PRIVILEGE,
-            _ => false,
-        }
-    }
-}
-
-impl From<Failure> for StorageError {
-    fn from(failure: Failure) -> Self {
-        let reason = failure.to_string();
-        if failure.is_denied() {
-            Self::Denied { storage: KIND, reason }
-        } else if let Failure::Damaged { reason, .. } = failure {
-            Self::Damaged { storage: KIND, reason }
-        } else {
-            Self::Unavailable { storage: KIND, reason }
-        }
-    }
-}
-
-impl Failure {
-    /// As an error of the lock.
-    pub(super) fn of_lock(self, lock: String) -> RegisterError {
-        let reason = self.to_string();
-        if self.is_denied() {
-            RegisterError::Denied { lock, reason }
-        } else {
-            RegisterError::Unavailable { lock, reason }
-        }
-    }
-}
-
-/// Whether the server says that the statement, and nothing of it, was done. (What ends the session says nothing about that.)
-fn is_definite(said: &DbError) -> bool {
-    said.parsed_severity() == Some(Severity::Error)
-}
-
-/// An error with its causes: the outermost alone says no more than "db error".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = inner.source();
-    }
-    text
-}
 
 /// What wakes those who wait for changes of head and lock.
 #[derive(Clone)]
@@ -208,8 +95,9 @@ impl Inbox {
     }
 }
 
-/// Whether a notice may mean that what was committed is not replicated. Of the others only those are known that come with every
-/// transaction while the server is short of transaction numbers: they must not stop the vault before the server does.
+/// Whether a notice may mean that what was committed is not replicated. Of the others only those are known that
+/// come with every transaction while the server is short of transaction numbers: they must not stop the vault
+/// before the server does.
 fn is_warning(notice: &DbError) -> bool {
     use Severity::{Debug, Info, Log, Notice};
     let is_harmless = matches!(notice.routine(), Some("GetNewTransactionId" | "GetNewMultiXactId"));
@@ -309,8 +197,8 @@ impl Session {
         }
     }
 
-    /// As [`Session::query`], for a statement that writes: a warning that came with the answer is a failure. One such statement
-    /// at a time; of others that run meanwhile, a warning counts as well.
+    /// As [`Session::query`], for a statement that writes: a warning that came with the answer is a failure.
+    /// One such statement at a time; of others that run meanwhile, a warning counts as well.
     pub(super) async fn write(
         &self,
         statement: &Statement,

@@ -10,8 +10,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::backend::{Shared, only};
-use super::client::{Failure, Session};
+use super::client::Session;
 use super::config::KIND;
+use super::failure::Failure;
 use crate::vault::physical::backend::{Commit, Op, StorageError};
 use crate::vault::physical::head::Head;
 use crate::vault::physical::wire;
@@ -143,7 +144,8 @@ pub(super) async fn commit(shared: &Shared, expected: Option<&Head>, next: &Head
     outcome
 }
 
-/// What a failure says about the batch: that nothing of it is stored, on the short list of the server's own words for that.
+/// What a failure says about the batch: that nothing of it is stored, on the short list of the server's own
+/// words for that.
 fn judge(failure: Failure) -> Commit {
     match &failure {
         Failure::Refused { state, .. } if *state == SqlState::DISK_FULL => {

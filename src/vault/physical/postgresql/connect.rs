@@ -8,8 +8,9 @@ use tokio_postgres::tls::{MakeTlsConnect, NoTls};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, Socket};
 
-use super::client::{Failure, Inbox, Session, Wakes, chain};
+use super::client::{Inbox, Session, Wakes};
 use super::config::{Settings, Target, setting};
+use super::failure::{Failure, chain};
 use super::schema::{self, Tables};
 use crate::base::task::{self, Guarded};
 use crate::config::{ChannelBinding, PostgresqlHost};
@@ -182,6 +183,12 @@ fn refine_said(address: String, target: &Target, state: &SqlState, message: &str
             "{address} has no database {database:?}; an administrator creates it with CREATE DATABASE \"{database}\" OWNER \"{user}\""
         );
         return Failure::Unusable(setting("connection_url", reason));
+    }
+    if *state == SqlState::UNDEFINED_COLUMN {
+        let reason = format!(
+            "a table of that name at {address} belongs to something else ({reason}); give another name"
+        );
+        return Failure::Unusable(setting("table, ha_table", reason));
     }
     if *state == SqlState::INSUFFICIENT_PRIVILEGE {
         let what = format!("what role {:?} needs in database {:?}", target.url.user, target.url.database);

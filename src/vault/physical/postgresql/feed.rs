@@ -8,7 +8,8 @@ use tokio::sync::{Mutex, watch};
 use tokio_postgres::Row;
 
 use super::backend::{Position, Shared, Stated, stated};
-use super::client::{Failure, Link, Session, Wakes};
+use super::client::{Link, Session, Wakes};
+use super::failure::Failure;
 use crate::base::backoff::Backoff;
 use crate::base::random::SystemRandom;
 use crate::base::task::{self, Guarded};
@@ -25,8 +26,8 @@ const LISTEN: Duration = Duration::from_secs(5);
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 const MOST_DELAY: Duration = Duration::from_secs(1);
 
-/// Listens, on a connection of its own, until the guard is dropped. Whenever it has begun to, everybody is woken: a notification may
-/// have been missed.
+/// Listens, on a connection of its own, until the guard is dropped. Whenever it has begun to, everybody is
+/// woken: a notification may have been missed.
 pub(super) fn listen(link: Link, listen: String, wakes: Wakes) -> Guarded<()> {
     task::guard("storage-listen", async move {
         let mut backoff = Backoff::new(FIRST_DELAY, MOST_DELAY);

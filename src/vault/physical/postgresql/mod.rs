@@ -13,6 +13,7 @@ mod client;
 mod commit;
 mod config;
 mod connect;
+mod failure;
 mod feed;
 mod register;
 mod schema;

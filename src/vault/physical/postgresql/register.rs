@@ -7,9 +7,10 @@ use tokio::sync::watch;
 use tokio_postgres::Row;
 
 use super::backend::Shared;
-use super::client::{Failure, Session};
+use super::client::Session;
 use super::commit::{text, waiting};
 use super::config::KIND;
+use super::failure::Failure;
 use super::feed::POLL;
 use crate::base::random::{Random, SystemRandom};
 use crate::vault::physical::head::LockName;

@@ -91,8 +91,9 @@ impl Tables {
         all.join(";\n") + ";"
     }
 
-    /// The commit after a head. Who expects a head has seen it, so the state that the statement looks at is never older than that
-    /// head; and after waiting for the row the comparison is made again with the newest one.
+    /// The commit after a head. Who expects a head has seen it, so the state that the statement looks at is
+    /// never older than that head; and after waiting for the row the comparison is made again with the newest
+    /// one.
     pub(super) fn commit(&self) -> String {
         let head = &self.head;
         self.batch(&format!(
@@ -122,9 +123,10 @@ impl Tables {
         )
     }
 
-    /// The head, and whether the server refuses writes. The message to nobody makes it a transaction that is written to the log and,
-    /// as every commit, answered only after the synchronous standbys have it: a proof that this server is the
-    /// primary with its quorum. Unlike an update it locks no row and leaves none behind.
+    /// The head, and whether the server refuses writes. The message to nobody makes it a transaction that is
+    /// written to the log and, as every commit, answered only after the synchronous standbys have it: a proof
+    /// that this server is the primary with its quorum. Unlike an update it locks no row and leaves none
+    /// behind.
     pub(super) fn prove(&self) -> String {
         format!(
             "SELECT (SELECT head FROM {} WHERE id = 1), current_setting('transaction_read_only'), pg_logical_emit_message(true, 'holdfast', ''::text)::text",
@@ -199,8 +201,9 @@ impl Tables {
     }
 }
 
-/// Ends those sessions of other nodes, or of this one, that hold the row for which session $1 waits and wait for nothing themselves:
-/// their client stopped in the middle of a statement. Only a wait for a row counts, none for the turn to notify.
+/// Ends those sessions of other nodes, or of this one, that hold the row for which session $1 waits and wait
+/// for nothing themselves: their client stopped in the middle of a statement. Only a wait for a row counts,
+/// none for the turn to notify.
 pub(super) fn unblock() -> String {
     format!(
         "WITH RECURSIVE chain (pid) AS ( \
@@ -218,8 +221,8 @@ pub(super) fn application_name(id: &str, purpose: &str) -> String {
     format!("{MARK}{id} {purpose}")
 }
 
-/// What every session is set to. `lock_timeout_millis` ends the wait for a row, and nothing else: a limit for whole statements could
-/// break off the wait for a standby.
+/// What every session is set to. `lock_timeout_millis` ends the wait for a row, and nothing else: a limit for
+/// whole statements could break off the wait for a standby.
 pub(super) fn settings(lock_timeout_millis: u128) -> String {
     format!(
         "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false); \
@@ -243,8 +246,8 @@ pub(super) const ABOUT: &str = "\
 /// One node makes the tables, the others wait for it.
 pub(super) const CREATE_TURN: &str = "SELECT pg_advisory_xact_lock(5285473290474385520)";
 
-/// From which key to before which key a listing goes. Keys hold no control characters, so the key after `after` is not before
-/// `after` with the least character behind it.
+/// From which key to before which key a listing goes. Keys hold no control characters, so the key after `after`
+/// is not before `after` with the least character behind it.
 pub(super) fn range(prefix: &str, after: Option<&str>) -> (String, String) {
     let from = match after {
         Some(after) if after >= prefix => format!("{after}\u{1}"),

@@ -89,8 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
     }
 }
 
-/// `tls-server-end-point` of RFC 5929: the hash of the server's certificate, by the hash function of its signature, but SHA-256 in
-/// place of MD5 and SHA-1. Not defined for signatures without such a function.
+/// `tls-server-end-point` of RFC 5929: the hash of the server's certificate, by the hash function of its
+/// signature, but SHA-256 in place of MD5 and SHA-1. Not defined for signatures without such a function.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     let parsed = Certificate::from_der(certificate).ok()?;
     let algorithm = signature_hash(&parsed.signature_algorithm().oid.to_string())?;
