@@ -84,11 +84,6 @@ pub const IGNORED: &[Ignored] = &[
     ignored("storage", "service_tags", "no service is registered with Consul"),
     ignored("storage", "session_ttl", "the lock needs no session of Consul; see lease_duration in ha"),
     ignored("storage", "lock_wait_time", "the lock is watched, not waited for; see lease_duration in ha"),
-    ignored(
-        "storage",
-        "max_parallel",
-        "one commit is in flight at a time, and reads have a limit of their own",
-    ),
     ignored("telemetry", "prometheus_retention_time", "metrics are never dropped"),
     ignored("telemetry", "disable_hostname", "metrics do not carry the host's name"),
     ignored("telemetry", "usage_gauge_period", "there are no usage gauges"),
