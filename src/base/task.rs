@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,34 @@ where
     Guarded(spawn(name, future))
 }
 
+/// How much work may block at a time; more of it waits for its turn.
+const BLOCKING: usize = 64;
+
+static TURNS: Semaphore = Semaphore::const_new(BLOCKING);
+
+/// Work that gave no result, since it panicked or the runtime is ending. It may have been done in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{0} was broken off")]
+pub struct BrokenOff(&'static str);
+
+/// Runs `work`, which may block (on files, on locks), on a thread that nothing else waits for. It goes on to its end
+/// even if the returned future is dropped.
+///
+/// # Errors
+/// [`BrokenOff`], with `name` in its text.
+pub async fn blocking<T, F>(name: &'static str, work: F) -> Result<T, BrokenOff>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let turn = TURNS.acquire().await.map_err(|_| BrokenOff(name))?;
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    done.await.map_err(|_| BrokenOff(name))
+}
+
 /// A signal that asks every task to end; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown(CancellationToken);
@@ -67,5 +97,21 @@ impl Shutdown {
             () = self.0.cancelled() => false,
             () = tokio::time::sleep(span) => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_blocks_runs_to_its_end_and_a_panic_is_told() {
+        assert_eq!(blocking("a sum", || 1 + 1).await, Ok(2));
+        let broken = blocking("a division", || -> u32 { panic!("on purpose") }).await;
+        assert_eq!(broken.unwrap_err().to_string(), "a division was broken off");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        drop(tokio::time::timeout(Duration::ZERO, blocking("a message", move || sender.send(1))).await);
+        // Either it never began, or it was carried out in full: it is never cut off in between.
+        assert!(blocking("an answer", move || receiver.recv()).await.is_ok());
     }
 }

@@ -37,6 +37,12 @@ pub(super) fn server(sources: &[Source], environment: &Environment) -> Result<Se
     let storage = read_storage(&mut top, &context);
     let ha_storage = read_ha_storage(&mut top, &context);
     let (storage, ha_enabled) = storage.unwrap_or((StorageConfig::Inmem, true));
+    if let (StorageConfig::File(_), Some(_)) = (&storage, &ha_storage) {
+        top.conflict(
+            "ha_storage",
+            "storage \"file\" is for one node, and a lock would let nodes with different data elect one of them: remove ha_storage, or use etcd, Consul, ZooKeeper, PostgreSQL or Kubernetes as storage",
+        );
+    }
     let config = ServerConfig {
         storage,
         ha_enabled,

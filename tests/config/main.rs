@@ -3,6 +3,7 @@
 
 mod storage_zookeeper;
 mod storage_postgresql;
+mod storage_file;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

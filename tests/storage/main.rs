@@ -16,6 +16,7 @@ mod consul_server;
 mod server_postgresql;
 
 mod consul;
+mod file;
 mod kubernetes;
 mod zookeeper;
 mod postgresql;

@@ -7,6 +7,7 @@ pub mod backend;
 pub mod cache;
 pub mod conformance;
 pub mod consul;
+pub mod file;
 pub mod head;
 pub mod inmem;
 pub mod journal;
