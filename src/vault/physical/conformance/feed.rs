@@ -5,7 +5,7 @@ use super::{Law, Store, ensure, within};
 use crate::vault::physical::backend::{Backend, Feed, FeedEvent, Journal};
 use crate::vault::physical::head::Head;
 
-async fn follow(backend: &dyn Backend, from: Option<&Head>) -> Result<Box<dyn Feed>, String> {
+pub(super) async fn follow(backend: &dyn Backend, from: Option<&Head>) -> Result<Box<dyn Feed>, String> {
     backend.follow(from.cloned()).await.map_err(|error| format!("follow: {error}"))
 }
 
@@ -22,7 +22,7 @@ async fn next(feed: &mut dyn Feed) -> Result<FeedEvent, String> {
     .await
 }
 
-async fn record(feed: &mut dyn Feed) -> Result<Journal, String> {
+pub(super) async fn record(feed: &mut dyn Feed) -> Result<Journal, String> {
     match next(feed).await? {
         FeedEvent::Record(record) => Ok(record),
         other @ FeedEvent::Reset { .. } => Err(format!("a record was due, there was {other:?}")),

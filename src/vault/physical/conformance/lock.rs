@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::report::Ends;
 use super::{Law, Lock, ensure, within};
 use crate::vault::physical::register::{
-    ActiveRecord, HaBackend, HandoverWish, LockRecord, RegisterWatch, Swap, Version, Versioned,
+    ActiveRecord, HaBackend, HandoverWish, LockRecord, RegisterError, RegisterWatch, Swap, Version, Versioned,
 };
+
+/// How a law ends that needs something which not every lock can do.
+type Trial = Result<(), Ends>;
 
 /// Contenders for one lock.
 const CONTENDERS: u64 = 32;
@@ -159,15 +163,107 @@ pub(super) async fn a_watch_sees_lasting_changes(lock: &dyn Lock) -> Law {
     }
 }
 
-pub(super) async fn what_others_wrote_stays(lock: &dyn Lock) -> Law {
+pub(super) async fn what_others_wrote_stays(lock: &dyn Lock) -> Trial {
     let one = lock.open().await;
     write(one.as_ref(), None, &held_by("a", 1)).await?;
     if !lock.mark().await {
-        return Ok(());
+        return Err(Ends::Skipped("there is no room for what others write"));
     }
-    let found = read(one.as_ref()).await?.ok_or("the lock is gone")?;
+    let found = read(one.as_ref()).await?.ok_or_else(|| "the lock is gone".to_owned())?;
     ensure(found.record == held_by("a", 1), || format!("a foreign field changed the record: {found:?}"))?;
     let version = write(one.as_ref(), Some(&found.version), &held_by("a", 2)).await?;
     write(one.as_ref(), Some(&version), &LockRecord::default()).await?;
-    ensure(lock.is_marked().await, || "a swap removed a field that is not ours".to_owned())
+    Ok(ensure(lock.is_marked().await, || "a swap removed a field that is not ours".to_owned())?)
+}
+
+pub(super) async fn a_lost_answer_of_a_swap_is_no_conflict(lock: &dyn Lock) -> Trial {
+    let (one, two) = (lock.open().await, lock.open().await);
+    let first = write(one.as_ref(), None, &held_by("a", 1)).await?;
+    if !lock.lose_next_answer().await {
+        return Err(Ends::Skipped("answers cannot be lost on the way to it"));
+    }
+    let outcome = within("a swap whose answer is lost", one.swap(Some(&first), &held_by("a", 2))).await?;
+    let is_true = matches!(outcome, Swap::Unknown { .. } | Swap::Swapped(_));
+    ensure(is_true, || format!("a swap that was carried out, and whose answer was lost: {outcome:?}"))?;
+    let found = within("what was carried out", async {
+        loop {
+            match two.read().await {
+                Ok(Some(found)) if found.record == held_by("a", 2) => return found,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    let found = found.await?;
+    ensure(found.version != first, || "a swap left the version as it was".to_owned())?;
+    let again = one.swap(Some(&first), &held_by("a", 2)).await;
+    ensure(again == Swap::Conflict, || format!("sent once more: {again:?}"))?;
+    write(one.as_ref(), Some(&found.version), &held_by("a", 3)).await?;
+    Ok(())
+}
+
+pub(super) async fn an_outage_of_the_lock_is_told_in_time(lock: &dyn Lock) -> Trial {
+    let one = lock.open().await;
+    let version = write(one.as_ref(), None, &held_by("a", 1)).await?;
+    if !lock.fail().await {
+        return Err(Ends::Skipped("it cannot be taken away"));
+    }
+    let found = within("a read during an outage", one.read()).await?;
+    let is_told = matches!(found, Err(RegisterError::Unavailable { .. }));
+    ensure(is_told, || format!("a read during an outage: {found:?}"))?;
+    let outcome = within("a swap during an outage", one.swap(Some(&version), &held_by("a", 2))).await?;
+    let is_unknown = matches!(outcome, Swap::Unknown { .. });
+    ensure(is_unknown, || format!("a swap during an outage: {outcome:?}"))?;
+    lock.heal().await;
+    // It may still be on its way: what is there is the one or the other.
+    let found = after_outage(one.as_ref()).await?;
+    let expected = [held_by("a", 1), held_by("a", 2)];
+    Ok(ensure(found.as_ref().is_some_and(|found| expected.contains(&found.record)), || {
+        format!("after an outage: {found:?}")
+    })?)
+}
+
+pub(super) async fn a_watch_goes_on_after_an_outage(lock: &dyn Lock) -> Trial {
+    let (writer, reader) = (lock.open().await, lock.open().await);
+    write(writer.as_ref(), None, &held_by("a", 1)).await?;
+    let mut watch = reader.watch().await.map_err(|error| format!("watch: {error}"))?;
+    change(watch.as_mut()).await?;
+    if !lock.fail().await {
+        return Err(Ends::Skipped("it cannot be taken away"));
+    }
+    // It waits, or says that the lock is away.
+    let during = tokio::time::timeout(SOON, watch.changed()).await;
+    ensure(!matches!(during, Ok(Ok(_))), || format!("during an outage a watch said {during:?}"))?;
+    lock.heal().await;
+    let found = after_outage(writer.as_ref()).await?.ok_or_else(|| "the lock is gone".to_owned())?;
+    within("a swap after an outage", async {
+        loop {
+            match writer.swap(Some(&found.version), &held_by("a", 2)).await {
+                Swap::Unknown { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
+                _ => return,
+            }
+        }
+    })
+    .await?;
+    let told = within("a watch after an outage", async {
+        loop {
+            match watch.changed().await {
+                Ok(Some(found)) if found.record == held_by("a", 2) => return,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    Ok(told.await?)
+}
+
+async fn after_outage(lock: &dyn HaBackend) -> Result<Option<Versioned>, String> {
+    within("a read after an outage", async {
+        loop {
+            match lock.read().await {
+                Ok(found) => return found,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    })
+    .await
 }

@@ -10,7 +10,7 @@ use crate::vault::physical::head::{Head, LockName};
 use crate::vault::physical::inmem::{InmemBackend, InmemRegister};
 use crate::vault::physical::register::{LockRecord, RegisterError, RegisterWatch, Swap, Version, Versioned};
 
-struct Memory;
+pub(super) struct Memory;
 
 #[async_trait]
 impl Stores for Memory {

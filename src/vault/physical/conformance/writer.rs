@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::within;
 use crate::base::clock::UnixMillis;
 use crate::base::random::SystemRandom;
 use crate::vault::physical::backend::{Backend, Commit, Op};
@@ -51,15 +52,19 @@ pub(super) async fn settle(
     next: &Head,
     ops: &[Op],
 ) -> Result<(), String> {
-    for _ in 0..20 {
-        match backend.commit(expected, next, ops).await {
-            Commit::Committed => return Ok(()),
-            Commit::Fenced { current } if current.as_ref() == Some(next) => return Ok(()),
-            Commit::Unknown { .. } => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
-            other => return Err(format!("commit at sequence number {} ended with {other:?}", next.seq)),
+    let outcome = within("a known outcome of a commit", async {
+        loop {
+            match backend.commit(expected, next, ops).await {
+                Commit::Unknown { .. } => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                known => return known,
+            }
         }
+    });
+    match outcome.await? {
+        Commit::Committed => Ok(()),
+        Commit::Fenced { current } if current.as_ref() == Some(next) => Ok(()),
+        other => Err(format!("commit at sequence number {} ended with {other:?}", next.seq)),
     }
-    Err("the outcome of a commit stays unknown".to_owned())
 }
 
 /// Initialises the store with nothing in it.
