@@ -37,17 +37,25 @@ use failure::Failure;
 use output::Report;
 
 use crate::config::Environment;
+use crate::vault::node::BackendTable;
 
 /// Runs the command named by the process's arguments and returns its exit code:
 /// 0 for success, 1 for a failure on this side, 2 for a refusal by the server.
 pub fn main() -> std::process::ExitCode {
+    main_with(&BackendTable::default())
+}
+
+/// The same with more types of storage and lock: what the `main` of another program calls that adds some.
+pub fn main_with(backends: &BackendTable) -> std::process::ExitCode {
     let cli = match Cli::try_parse_from(dashes::doubled(std::env::args())) {
         Ok(cli) => cli,
         Err(error) => return output::usage(&error),
     };
     let environment = Environment::process();
     let outcome = match cli.command {
-        Command::Server(args) => on_runtime(Builder::new_multi_thread(), server::run(args, &environment)),
+        Command::Server(args) => {
+            on_runtime(Builder::new_multi_thread(), server::run(args, &environment, backends))
+        }
         Command::Operator { command: Some(OperatorCommand::Verb(verb)), .. } => {
             on_runtime(Builder::new_current_thread(), operator_verb(verb, &cli.connection, &environment))
         }

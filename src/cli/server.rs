@@ -9,7 +9,11 @@ use crate::telemetry::logging;
 use crate::vault::node::{self, BackendTable};
 
 /// Runs the command.
-pub(super) async fn run(args: ServerArgs, environment: &Environment) -> Result<Report, Failure> {
+pub(super) async fn run(
+    args: ServerArgs,
+    environment: &Environment,
+    backends: &BackendTable,
+) -> Result<Report, Failure> {
     let mut config = if args.dev {
         let token = args.dev_root_token_id.map(SecretString::new);
         let config = ServerConfig::development(args.dev_listen_address.as_deref(), token, environment);
@@ -21,7 +25,7 @@ pub(super) async fn run(args: ServerArgs, environment: &Environment) -> Result<R
     };
     config.log = log(config.log, args.log_level.as_deref(), args.log_format.as_deref())?;
     logging::start(config.log).map_err(|e| Failure::local(e.to_string()))?;
-    let ran = node::run(&config, environment, &BackendTable::default()).await;
+    let ran = node::run(&config, environment, backends).await;
     ran.map_err(|error| Failure::local(format!("Error starting the server: {error}")))?;
     Ok(Report { ends_line: false, ..Report::text("") })
 }

@@ -21,12 +21,17 @@ pub struct Node {
 impl Node {
     /// Starts a server with `storage` (the stanza) on free ports of loopback and waits for its banner.
     pub fn start(folder: &Path, name: &str, storage: &str) -> Self {
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_holdfast")), folder, name, storage)
+    }
+
+    /// The same with another program that has holdfast's commands.
+    pub fn start_program(program: &Path, folder: &Path, name: &str, storage: &str) -> Self {
         let config = folder.join(format!("{name}.hcl"));
         let listener = r#"listener "tcp" { address = "127.0.0.1:0" cluster_address = "127.0.0.1:0" tls_disable = true }"#;
         std::fs::write(&config, format!("{storage}\n{listener}\nlog_level = \"debug\"\n")).unwrap();
         let log = folder.join(format!("{name}.log"));
         let output = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        let mut child = Command::new(program)
             .arg("server")
             .arg(format!("-config={}", config.display()))
             .env("POD_NAME", name)

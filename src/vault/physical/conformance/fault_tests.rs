@@ -61,11 +61,11 @@ impl Faulty {
     }
 
     async fn reach(&self) -> Result<(), StorageError> {
-        let (away, was_away) = {
+        let is_away = {
             let weather = self.weather();
-            (weather.away, weather.was_away)
+            weather.away || (weather.was_away && self.wrong == Wrong::StaysAway)
         };
-        if !away && !(was_away && self.wrong == Wrong::StaysAway) {
+        if !is_away {
             return Ok(());
         }
         if self.wrong == Wrong::Hangs {
