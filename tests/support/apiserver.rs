@@ -72,9 +72,24 @@ impl ApiServer {
         std::fs::remove_file(self.folder.path().join("kube-apiserver.hold")).ok();
     }
 
-    /// Stops its process where it is: connections hang.
+    /// Stops its process where it is: connections hang. Nothing is answered any more when this returns.
     pub fn freeze(&self) {
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
         self.signal(Signal::STOP);
+        // The signal stops thread after thread.
+        let is_stopped = |task: &Path| {
+            let status = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+            status.rsplit(") ").next().is_none_or(|rest| rest.starts_with('T') || rest.is_empty())
+        };
+        let begun = Instant::now();
+        loop {
+            let running = std::fs::read_dir(&tasks).expect("lab fault: kube-apiserver is gone");
+            if running.flatten().all(|task| is_stopped(&task.path())) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "lab fault: kube-apiserver does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets a frozen one go on.

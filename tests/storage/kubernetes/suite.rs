@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast::base::clock::SystemClock;
-use holdfast::vault::physical::conformance::{Lock, Locks, Store, Stores, check_lock, check_storage};
+use holdfast::vault::physical::conformance::{
+    Lock, Locks, Store, Stores, check_lock, check_storage, report_lock, report_storage,
+};
 use holdfast::vault::physical::kubernetes::LeaseRegister;
 use holdfast::vault::physical::{Backend, HaBackend};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
+use super::server;
 use super::world::World;
+use crate::apiserver::ApiServer;
 use holdfast::crd::VaultStoreHead;
 
 struct Worlds {
@@ -35,6 +39,61 @@ impl Stores for Worlds {
 impl Store for World {
     async fn open(&self) -> Arc<dyn Backend> {
         Arc::new(World::open(self))
+    }
+}
+
+/// Stores on an API server of their own, which can be stopped where it is.
+struct Outages(Arc<ApiServer>);
+
+struct Outage {
+    world: World,
+    server: Arc<ApiServer>,
+}
+
+#[async_trait]
+impl Stores for Outages {
+    async fn create(&self) -> Box<dyn Store> {
+        let world = World::on(&self.0).await;
+        Box::new(Outage { world, server: Arc::clone(&self.0) })
+    }
+}
+
+#[async_trait]
+impl Store for Outage {
+    async fn open(&self) -> Arc<dyn Backend> {
+        Arc::new(World::open(&self.world))
+    }
+
+    async fn fail(&self) -> bool {
+        self.server.freeze();
+        true
+    }
+
+    async fn heal(&self) {
+        self.server.thaw();
+    }
+}
+
+#[async_trait]
+impl Locks for Outages {
+    async fn create(&self) -> Box<dyn Lock> {
+        let world = World::on(&self.0).await;
+        Box::new(Outage { world, server: Arc::clone(&self.0) })
+    }
+}
+
+#[async_trait]
+impl Lock for Outage {
+    async fn open(&self) -> Arc<dyn HaBackend> {
+        Lock::open(&self.world).await
+    }
+
+    async fn fail(&self) -> bool {
+        Store::fail(self).await
+    }
+
+    async fn heal(&self) {
+        Store::heal(self).await;
     }
 }
 
@@ -89,4 +148,14 @@ async fn the_storage_keeps_the_laws_without_a_head_object() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lock_keeps_the_laws() {
     assert_eq!(check_lock(&Worlds { has_empty_head: false }).await, vec![]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_and_lock_keep_the_laws_about_outages() {
+    let outages = Outages(Arc::new(server::start().await));
+    let storage = report_storage("kubernetes", &outages).await;
+    println!("{storage}");
+    let lock = report_lock("Lease", &outages).await;
+    println!("{lock}");
+    assert_eq!((storage.violations(), lock.violations()), (vec![], vec![]));
 }
