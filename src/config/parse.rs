@@ -88,7 +88,7 @@ pub(super) fn server(sources: &[Source], environment: &Environment) -> Result<Se
 const URL: &str = "a URL such as https://10.0.0.1:8200, without a path";
 
 /// Whether `text` is `http(s)://host[:port]`, with at most a slash behind it.
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     let Ok(uri) = text.parse::<http::Uri>() else { return false };
     matches!(uri.scheme_str(), Some("http" | "https"))
         && uri

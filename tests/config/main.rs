@@ -15,6 +15,7 @@ use holdfast::config::{
 };
 
 mod storage_consul;
+mod storage_etcd;
 
 const TCP: &str = "listener \"tcp\" { tls_disable = true }\n";
 const STORED: &str = "storage \"inmem\" {}\n";

@@ -12,11 +12,16 @@
 mod apiserver;
 #[path = "../support/consul.rs"]
 mod consul_server;
+#[path = "../support/etcd.rs"]
+mod etcd_server;
+#[path = "../support/pki.rs"]
+mod pki;
 #[path = "../support/postgresql.rs"]
 mod server_postgresql;
 
 mod consul;
+mod etcd;
 mod file;
 mod kubernetes;
-mod zookeeper;
 mod postgresql;
+mod zookeeper;

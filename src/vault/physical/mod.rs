@@ -8,6 +8,7 @@ pub mod cache;
 pub mod conformance;
 pub mod consul;
 pub mod file;
+pub mod etcd;
 pub mod head;
 pub mod inmem;
 pub mod journal;

@@ -1,0 +1,9 @@
+//! Storage and lock in etcd, against real servers.
+
+mod failover;
+mod proxy;
+mod start;
+mod suite;
+mod traps;
+mod unknown;
+mod world;

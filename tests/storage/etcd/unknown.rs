@@ -1,0 +1,84 @@
+//! Answers that are lost after the request was carried out.
+
+use std::time::{Duration, Instant};
+
+use holdfast::vault::physical::{Backend, Commit, FeedEvent, HaBackend, LockRecord, Swap};
+
+use super::proxy::Proxy;
+use super::world::{Writer, event, new_path, next_head, opened, put, read, settings, single, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_unknown_and_the_journal_tells() {
+    let servers = single().await;
+    let direct = settings(servers, &new_path(), 0);
+    let proxy = Proxy::to(servers.port(0), None).await;
+    let mut through = direct.clone();
+    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port)];
+    let (backend, _) = opened(&through).await;
+    let (other, _) = opened(&direct).await;
+    let mut writer = Writer::init(backend).await;
+    for round in 0..3 {
+        writer.write(&[put("a", format!("before {round}"))]).await;
+        let mut feed = other.follow(Some(writer.head.clone())).await.expect("a feed");
+        let next = next_head(&writer.head);
+        let ops = [put("a", format!("lost {round}"))];
+        proxy.swallow_answers();
+        let sent = Instant::now();
+        let outcome = writer.backend.commit(Some(&writer.head), &next, &ops).await;
+        assert!(matches!(outcome, Commit::Unknown { .. }), "{outcome:?}");
+        assert!(sent.elapsed() < Duration::from_secs(4), "it took {:?}", sent.elapsed());
+        // It was carried out nevertheless.
+        assert_eq!(other.check().await, Ok(Some(next.clone())));
+        proxy.heal();
+        let again = writer.backend.commit(Some(&writer.head), &next, &ops).await;
+        assert_eq!(again, Commit::Fenced { current: Some(next.clone()) });
+        let FeedEvent::Record(record) = event(feed.as_mut()).await else { panic!("a gap") };
+        assert_eq!((&record.head, &record.keys), (&next, &vec!["a".to_owned()]));
+        assert_eq!(read(&other, "a").await.as_deref(), Some(format!("lost {round}").as_bytes()));
+        writer.head = next;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_without_answer_is_unknown() {
+    let servers = single().await;
+    let direct = settings(servers, &new_path(), 0);
+    let proxy = Proxy::to(servers.port(0), None).await;
+    let mut through = direct.clone();
+    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port)];
+    let (_, register) = opened(&through).await;
+    let (_, other) = opened(&direct).await;
+    let held = |renewals| LockRecord { holder: "a".to_owned(), renewals, ..LockRecord::default() };
+    let Swap::Swapped(version) = register.swap(None, &held(1)).await else { panic!("no swap") };
+    proxy.swallow_answers();
+    let outcome = register.swap(Some(&version), &held(2)).await;
+    assert!(matches!(outcome, Swap::Unknown { .. }), "{outcome:?}");
+    let found = other.read().await.expect("a read").expect("a lock");
+    assert_eq!(found.record, held(2));
+    proxy.heal();
+    assert_eq!(register.swap(Some(&version), &held(2)).await, Swap::Conflict);
+    assert_eq!(register.read().await.expect("a read"), Some(found));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deaf_watch_is_replaced_by_looking_every_second() {
+    let servers = single().await;
+    let direct = settings(servers, &new_path(), 0);
+    let proxy = Proxy::to(servers.port(0), None).await;
+    let mut through = direct.clone();
+    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port), direct.addresses[0].clone()];
+    let (reader, _) = opened(&through).await;
+    let (backend, _) = opened(&direct).await;
+    let mut writer = Writer::init(backend).await;
+    let mut feed = reader.follow(Some(writer.head.clone())).await.expect("a feed");
+    writer.write(&[put("a", "1")]).await;
+    assert!(matches!(event(feed.as_mut()).await, FeedEvent::Record(_)));
+    // The watch hangs where nothing comes through; the next look finds another way.
+    proxy.swallow_answers();
+    let sent = Instant::now();
+    writer.write(&[put("a", "2")]).await;
+    let FeedEvent::Record(record) = event(feed.as_mut()).await else { panic!("a gap") };
+    assert_eq!(record.head, writer.head);
+    assert!(sent.elapsed() < Duration::from_secs(9), "it took {:?}", sent.elapsed());
+    until("reads go on", async || reader.check().await == Ok(Some(writer.head.clone()))).await;
+}
