@@ -60,9 +60,11 @@ fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             if let Some(Value::String(text)) = fields.get_mut("description") {
-                *text = text.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+                *text =
+                    text.split("\n\n").map(|part| part.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
             }
-            let is_foreign = |format: &Value| format.as_str().is_some_and(|format| format.starts_with("uint"));
+            let is_foreign =
+                |format: &Value| format.as_str().is_some_and(|format| format.starts_with("uint"));
             if fields.get("format").is_some_and(is_foreign) {
                 fields.remove("format");
             }

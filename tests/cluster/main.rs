@@ -207,5 +207,8 @@ async fn a_storage_that_nobody_knows_is_refused_by_name() {
     let shared = Shared(InmemBackend::new(), InmemRegister::new());
     let backends = BackendTable::default().with("shared", Arc::new(shared));
     let error = Server::start(&config, &environment, &backends).await.err().unwrap().to_string();
-    assert_eq!(error, "storage \"tape\" is not known; this server knows kubernetes, inmem, shared");
+    assert_eq!(
+        error,
+        "storage \"tape\" is not known; this server knows kubernetes, etcd, consul, zookeeper, postgresql, file, inmem, shared"
+    );
 }

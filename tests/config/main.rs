@@ -1,9 +1,9 @@
 //! What a person reads when a configuration is wrong, and what a good one means.
 #![allow(clippy::unwrap_used)]
 
-mod storage_zookeeper;
-mod storage_postgresql;
 mod storage_file;
+mod storage_postgresql;
+mod storage_zookeeper;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

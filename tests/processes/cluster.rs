@@ -1,13 +1,13 @@
-//! Three servers on one API server, initialised and unsealed.
+//! Three servers on one storage, initialised and unsealed.
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::apiserver::ApiServer;
 use crate::http::{Http, until};
 use crate::node::Node;
+use crate::store::Store;
 
 /// Long enough for a Lease that has to run out, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,25 +17,33 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     pub token: String,
     key: String,
-    storage: String,
+    stanzas: String,
     folder: tempfile::TempDir,
-    /// Ends last.
-    pub api_server: ApiServer,
+    /// Storage, and a lock apart from it if there is one. They end last.
+    pub stores: Vec<Store>,
 }
 
 impl Cluster {
+    /// On storage in Kubernetes.
     pub async fn start() -> Self {
-        let api_server = ApiServer::start().unwrap();
-        define(&api_server.kubeconfig()).await;
+        Self::on(Store::kubernetes().await).await
+    }
+
+    /// On `store`, with its own lock.
+    pub async fn on(store: Store) -> Self {
+        Self::with(store.stanza("storage"), vec![store]).await
+    }
+
+    /// On `store`, with `lock` as the lock.
+    pub async fn with_lock(store: Store, lock: Store) -> Self {
+        Self::with(store.stanza("storage") + &lock.stanza("ha_storage"), vec![store, lock]).await
+    }
+
+    async fn with(stanzas: String, stores: Vec<Store>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let storage = format!(
-            r#"storage "kubernetes" {{ namespace = "default" name = "gate" kubeconfig = "{}" }}"#,
-            api_server.kubeconfig().display()
-        );
         let nodes: Vec<Node> =
-            (0..3).map(|n| Node::start(folder.path(), &format!("vault-{n}"), &storage)).collect();
-        let mut cluster =
-            Self { nodes, token: String::new(), key: String::new(), storage, folder, api_server };
+            (0..3).map(|n| Node::start(folder.path(), &format!("vault-{n}"), &stanzas)).collect();
+        let mut cluster = Self { nodes, token: String::new(), key: String::new(), stanzas, folder, stores };
         cluster.initialise().await;
         cluster
     }
@@ -69,7 +77,7 @@ impl Cluster {
     /// Starts a node again that has ended, and unseals it.
     pub async fn restart(&mut self, node: usize) {
         let name = self.nodes[node].name.clone();
-        self.nodes[node] = Node::start(self.folder.path(), &name, &self.storage);
+        self.nodes[node] = Node::start(self.folder.path(), &name, &self.stanzas);
         self.unseal(node).await;
         let http = self.nodes[node].http.clone();
         until("a standby", PATIENCE, || async {
@@ -124,7 +132,7 @@ impl Cluster {
 }
 
 /// Creates the kinds that the storage needs and waits until they are served.
-async fn define(kubeconfig: &Path) {
+pub async fn define(kubeconfig: &Path) {
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     use kube::CustomResourceExt;
     use kube::config::{Config, KubeConfigOptions, Kubeconfig};

@@ -1,4 +1,4 @@
-//! Three `holdfast server` processes on one real kube-apiserver: they elect, forward, survive a SIGKILL of the leader and
+//! Three `holdfast server` processes on one real storage of each kind: they elect, forward, survive a SIGKILL of the leader and
 //! hand over on SIGTERM. Times are printed; judged are counts, states and generous limits.
 #![allow(
     unreachable_pub,
@@ -15,9 +15,22 @@ mod apiserver;
 #[path = "../support/http.rs"]
 mod http;
 
+#[path = "../support/consul.rs"]
+mod consul_server;
+#[path = "../support/etcd.rs"]
+mod etcd_server;
+#[path = "../support/pki.rs"]
+mod pki;
+#[path = "../support/postgresql.rs"]
+mod postgresql_server;
+#[path = "../support/zookeeper.rs"]
+mod zookeeper_server;
+
 mod cluster;
 mod load;
 mod node;
+mod storages;
+mod store;
 
 use std::time::{Duration, Instant};
 
@@ -121,7 +134,7 @@ async fn an_outage_of_the_storage_is_told_at_once_and_ends_by_itself() {
     let written = json!({"data": {"password": "correct horse"}});
     cluster.client(0).put("secret/data/app", &written).await.expect(200);
     cluster.leader().await;
-    cluster.api_server.stop();
+    cluster.stores[0].api_server().stop();
     // What was under way may still succeed for a moment; from then on nothing does.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begun = Instant::now();
@@ -146,7 +159,7 @@ async fn an_outage_of_the_storage_is_told_at_once_and_ends_by_itself() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    cluster.api_server.start_again();
+    cluster.stores[0].api_server().start_again();
     let begun = Instant::now();
     let back = http::until("a write after the outage", Duration::from_secs(120), || async {
         let answer = cluster.client(1).put("secret/data/app", &written).await;

@@ -98,7 +98,8 @@ pub(crate) fn settings(context: &Context<'_>) -> Value {
     let own_path = format!("holdfast/{namespace}/{base}");
     match storage.kind {
         StorageType::Memory => json!({"inmem": {}}),
-        StorageType::File => json!({"file": {"path": DATA_FOLDER}}),
+        // Not the volume's own folder, whose owner and mode are the volume's.
+        StorageType::File => json!({"file": {"path": format!("{DATA_FOLDER}/vault")}}),
         StorageType::Kubernetes => {
             let mut settings = json!({"namespace": namespace, "name": base});
             let section = storage.kubernetes.clone().unwrap_or_default();

@@ -68,7 +68,8 @@ fn specifications() -> Vec<(&'static str, String)> {
 }
 
 fn storage() -> Vec<(&'static str, String)> {
-    let spec = "{storage: {type: Consul, consul: {address: 'https://c:8501', credentialsSecretRef: {name: t}}}}";
+    let spec =
+        "{storage: {type: Consul, consul: {address: 'https://c:8501', credentialsSecretRef: {name: t}}}}";
     let mut seen = Observed::default();
     let missing = with(spec, |context| said(storage_secrets(context, &seen)));
     let text = "storage.consul.credentialsSecretRef: there is no Secret t";

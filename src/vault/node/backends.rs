@@ -9,8 +9,14 @@ use thiserror::Error;
 use crate::base::clock::Clock;
 use crate::base::random::Random;
 use crate::config::{HaStorageConfig, Settings, StorageConfig};
+use crate::vault::physical::cache::CACHE_BYTES;
 use crate::vault::physical::inmem::InmemBackend;
-use crate::vault::physical::{Backend, HaBackend};
+use crate::vault::physical::{
+    Backend, CachedBackend, HaBackend, Unusable, consul, etcd, file, postgresql, zookeeper,
+};
+
+/// The types that are always there, as messages list them.
+const BUILT_IN: &[&str] = &["kubernetes", "etcd", "consul", "zookeeper", "postgresql", "file", "inmem"];
 
 /// Why storage or lock cannot be used.
 #[derive(Debug, Error)]
@@ -89,11 +95,15 @@ impl BackendTable {
     ) -> Result<OpenStorage, OpenError> {
         match config {
             StorageConfig::Kubernetes(storage) => super::kubernetes::storage(storage, around).await,
-            StorageConfig::Etcd(_)
-            | StorageConfig::Consul(_)
-            | StorageConfig::Zookeeper(_)
-            | StorageConfig::Postgresql(_)
-            | StorageConfig::File(_) => Err(self.unknown("storage", config.kind())),
+            StorageConfig::Etcd(config) => remote("etcd", etcd::open(config).await),
+            StorageConfig::Consul(config) => remote("consul", consul::open(config).await),
+            StorageConfig::Zookeeper(config) => remote("zookeeper", zookeeper::open(config).await),
+            StorageConfig::Postgresql(config) => remote("postgresql", postgresql::open(config).await),
+            // One process alone can have it open: there is nobody to elect.
+            StorageConfig::File(config) => {
+                let backend = file::open(config).await.map_err(|why| refused("file", &why))?;
+                Ok(OpenStorage { backend: Arc::new(backend), lock: None })
+            }
             // One process alone can reach it: there is nobody to elect.
             StorageConfig::Inmem => Ok(OpenStorage { backend: Arc::new(InmemBackend::new()), lock: None }),
             StorageConfig::Other { kind, settings } => {
@@ -113,10 +123,10 @@ impl BackendTable {
     ) -> Result<Arc<dyn HaBackend>, OpenError> {
         match config {
             HaStorageConfig::Kubernetes(lock) => super::kubernetes::lock(lock, around).await,
-            HaStorageConfig::Etcd(_)
-            | HaStorageConfig::Consul(_)
-            | HaStorageConfig::Zookeeper(_)
-            | HaStorageConfig::Postgresql(_) => Err(self.unknown("ha_storage", config.kind())),
+            HaStorageConfig::Etcd(config) => register("etcd", etcd::open(config).await),
+            HaStorageConfig::Consul(config) => register("consul", consul::open(config).await),
+            HaStorageConfig::Zookeeper(config) => register("zookeeper", zookeeper::open(config).await),
+            HaStorageConfig::Postgresql(config) => register("postgresql", postgresql::open(config).await),
             HaStorageConfig::Other { kind, settings } => {
                 let opened = self.factory("ha_storage", kind)?.open(settings, around).await?;
                 opened.lock.ok_or_else(|| OpenError::NoLock(kind.clone()))
@@ -130,7 +140,31 @@ impl BackendTable {
 
     fn unknown(&self, what: &'static str, kind: &str) -> OpenError {
         let own = self.0.keys().map(String::as_str);
-        let known: Vec<&str> = ["kubernetes", "inmem"].into_iter().chain(own).collect();
+        let known: Vec<&str> = BUILT_IN.iter().copied().chain(own).collect();
         OpenError::Unknown { what, kind: kind.to_owned(), known: known.join(", ") }
     }
+}
+
+fn refused(kind: &str, why: &Unusable) -> OpenError {
+    OpenError::Refused { kind: kind.to_owned(), reason: why.to_string() }
+}
+
+/// A storage over the network, with the newest values in memory and the lock beside it.
+fn remote<B, R>(kind: &str, opened: Result<(B, R), Unusable>) -> Result<OpenStorage, OpenError>
+where
+    B: Backend + 'static,
+    R: HaBackend + 'static,
+{
+    let (backend, lock) = opened.map_err(|why| refused(kind, &why))?;
+    let backend = CachedBackend::start(Arc::new(backend), CACHE_BYTES);
+    Ok(OpenStorage { backend: Arc::new(backend), lock: Some(Arc::new(lock)) })
+}
+
+/// The lock alone.
+fn register<B, R>(kind: &str, opened: Result<(B, R), Unusable>) -> Result<Arc<dyn HaBackend>, OpenError>
+where
+    R: HaBackend + 'static,
+{
+    let (_, lock) = opened.map_err(|why| refused(kind, &why))?;
+    Ok(Arc::new(lock))
 }

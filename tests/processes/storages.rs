@@ -1,0 +1,129 @@
+//! The same on every storage that several nodes can share: elect by its own lock, forward, survive the kill of the leader,
+//! hand over without a failed request. And a lock that is away costs nothing.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::load::Load;
+use crate::store::Store;
+
+async fn gate(store: Store) {
+    let kind = store.kind();
+    let mut cluster = Cluster::on(store).await;
+    let banner = cluster.nodes[0].banner.join("\n");
+    for row in [format!("Storage: {kind} (HA available)"), "Fencing: head".to_owned()] {
+        assert!(banner.contains(&row), "{row} is missing in\n{banner}");
+    }
+    let leader = cluster.leader().await;
+    let standby = cluster.standbys(leader)[0];
+    let written = json!({"data": {"password": "correct horse"}});
+    let answer = cluster.client(standby).put("secret/data/app", &written).await;
+    assert_eq!(answer.expect(200)["data"]["version"], 1);
+    for node in 0..3 {
+        let answer = cluster.client(node).get("secret/data/app").await.expect(200);
+        assert_eq!(answer["data"]["data"], written["data"], "node {node}");
+    }
+
+    // A leader younger than ten seconds is replaced only after its lock has run out.
+    cluster.until_mature(leader).await;
+    let begun = Instant::now();
+    cluster.nodes[leader].kill();
+    let survivors = cluster.standbys(leader);
+    let more = json!({"data": {"password": "battery staple"}});
+    let answer = cluster.client(survivors[0]).put("secret/data/app", &more).await;
+    let killed = begun.elapsed();
+    assert_eq!(answer.expect(200)["data"]["version"], 2);
+    for &node in &survivors {
+        let read = cluster.client(node).get("secret/data/app").await.expect(200);
+        assert_eq!(read["data"]["data"], more["data"]);
+    }
+    cluster.restart(leader).await;
+    let read = cluster.client(leader).get("secret/data/app").await.expect(200);
+    assert_eq!(read["data"]["data"], more["data"]);
+
+    let leader = cluster.leader().await;
+    let load = Load::start(&cluster, 4, Duration::from_millis(20));
+    load.until_acknowledged(100).await;
+    cluster.nodes[leader].signal(Signal::TERM);
+    // A second is what a Service may take to stop sending new connections to a pod that ends.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.remove(leader);
+    let code = cluster.nodes[leader].ended(Duration::from_secs(60)).await;
+    let so_far = load.acknowledged();
+    load.until_acknowledged(so_far + 50).await;
+    let report = load.end().await;
+    println!(
+        "{kind}: first write {} ms after SIGKILL of the leader; SIGTERM under load: {} writes, {} reads, {} failed, longest gap {} ms",
+        killed.as_millis(),
+        report.writes,
+        report.reads,
+        report.failures.len(),
+        report.longest_gap.as_millis()
+    );
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert_eq!(code, Some(0));
+    report.check(&cluster, &cluster.standbys(leader)).await;
+    assert!(killed < Duration::from_secs(6), "{killed:?}");
+    assert!(report.longest_gap < Duration::from_secs(3), "{:?}", report.longest_gap);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn etcd_carries_a_cluster() {
+    gate(Store::etcd().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn consul_carries_a_cluster() {
+    gate(Store::consul().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn zookeeper_carries_a_cluster() {
+    gate(Store::zookeeper().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgresql_carries_a_cluster() {
+    gate(Store::postgresql().await).await;
+}
+
+/// The API server is away for three Leases: whoever leads goes on, because only a successor's claim ends that.
+async fn lock_away(store: Store) {
+    let kind = store.kind();
+    let cluster = Cluster::with_lock(store, Store::kubernetes().await).await;
+    let banner = cluster.nodes[0].banner.join("\n");
+    assert!(banner.contains("HA Storage: kubernetes (HA available)"), "{banner}");
+    let leader = cluster.leader().await;
+    let load = Load::start(&cluster, 4, Duration::from_millis(20));
+    load.until_acknowledged(50).await;
+    cluster.stores[1].api_server().stop();
+    tokio::time::sleep(Duration::from_secs(18)).await;
+    let during = load.acknowledged();
+    cluster.stores[1].api_server().start_again();
+    load.until_acknowledged(during + 100).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let report = load.end().await;
+    println!(
+        "{kind} with a Lease: API server away for 18 s: {} writes, {} reads, {} failed, longest gap {} ms",
+        report.writes,
+        report.reads,
+        report.failures.len(),
+        report.longest_gap.as_millis()
+    );
+    assert_eq!(report.failures, Vec::<String>::new());
+    assert_eq!(cluster.leader().await, leader, "the leader changed");
+    report.check(&cluster, &[0, 1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn etcd_does_not_need_the_api_server_that_holds_its_lock() {
+    lock_away(Store::etcd().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgresql_does_not_need_the_api_server_that_holds_its_lock() {
+    lock_away(Store::postgresql().await).await;
+}
