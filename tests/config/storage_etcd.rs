@@ -69,7 +69,7 @@ fn everything_can_be_said() {
     let expected = EtcdStorage {
         addresses: vec!["https://etcd-0:2379".to_owned(), "https://etcd-1:2379".to_owned()],
         path: "/team/vault/".to_owned(),
-        username: Some("holdfast".to_owned()),
+        username: Some(Credential::Text("holdfast".into())),
         password: Some(Credential::File(PathBuf::from("/run/password"))),
         tls: ClientTls {
             ca_file: Some("/tls/ca.crt".into()),

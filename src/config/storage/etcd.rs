@@ -23,7 +23,7 @@ pub struct EtcdStorage {
     /// `path`: what all keys begin with; it begins and ends with a slash and has at most 256 bytes.
     pub path: String,
     /// `username`; never without `password`.
-    pub username: Option<String>,
+    pub username: Option<Credential>,
     /// `password`.
     pub password: Option<Credential>,
     /// `tls_*`, for the addresses with https.
@@ -43,7 +43,7 @@ pub(super) fn storage(section: &mut Section<'_>, context: &Context<'_>) -> EtcdS
     let mut storage = EtcdStorage {
         addresses: addresses(section),
         path: path(section),
-        username: section.text("username"),
+        username: credential(section, "username", context),
         password: credential(section, "password", context),
         tls: client_tls(section),
         request_timeout: Duration::from_secs(5),

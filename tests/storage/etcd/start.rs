@@ -72,7 +72,7 @@ async fn every_reason_to_give_up_says_what_to_do() {
             "a missing password file",
             one(&|s| s.password = Some(Credential::File(PathBuf::from("/nowhere/pw")))),
         ),
-        ("an unknown user", one(&|s| s.username = Some("nobody".to_owned()))),
+        ("an unknown user", one(&|s| s.username = Some(Credential::Text("nobody".into())))),
         ("a certificate that names no user", one(&|s| (s.username, s.password) = (None, None))),
         ("no rights", one(&|s| s.path = "/elsewhere/".to_owned())),
         ("something else", one(&|s| s.addresses = vec![format!("http://127.0.0.1:{talkative}")])),
@@ -144,7 +144,7 @@ async fn a_client_that_is_named_by_its_certificate_alone_is_let_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_where_nobody_asks_for_one_does_no_harm() {
     let mut settings = settings(single().await, &new_path(), 0);
-    settings.username = Some("holdfast".to_owned());
+    settings.username = Some(Credential::Text("holdfast".into()));
     settings.password = Some(Credential::Text("whatever".into()));
     let mut writer = Writer::init(opened(&settings).await.0).await;
     writer.write(&[put("a", "1")]).await;

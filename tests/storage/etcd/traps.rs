@@ -199,7 +199,7 @@ async fn a_new_password_is_found_without_an_unknown_outcome() {
     let mut settings = settings(&servers, &new_path(), 0);
     let file: PathBuf = servers.folder().join("password");
     std::fs::write(&file, PASSWORD).expect("a file");
-    settings.username = Some("holdfast".to_owned());
+    settings.username = Some(Credential::Text("holdfast".into()));
     settings.password = Some(Credential::File(file.clone()));
     let (backend, _) = opened(&settings).await;
     let mut writer = Writer::init(backend).await;
@@ -234,7 +234,7 @@ fn set_password(servers: &Etcd, password: &str) {
 async fn a_restarted_server_with_users_is_used_again() {
     let mut servers = with_users().await;
     let mut settings = settings(&servers, &new_path(), 0);
-    settings.username = Some("holdfast".to_owned());
+    settings.username = Some(Credential::Text("holdfast".into()));
     settings.password = Some(Credential::Text(PASSWORD.into()));
     let (backend, register) = opened(&settings).await;
     let mut writer = Writer::init(backend).await;
@@ -249,7 +249,7 @@ async fn a_restarted_server_with_users_is_used_again() {
 async fn rights_that_are_taken_away_are_a_definite_refusal() {
     let servers = with_users().await;
     let mut settings = settings(&servers, &new_path(), 0);
-    settings.username = Some("holdfast".to_owned());
+    settings.username = Some(Credential::Text("holdfast".into()));
     settings.password = Some(Credential::Text(PASSWORD.into()));
     let (backend, register) = opened(&settings).await;
     let mut writer = Writer::init(backend).await;

@@ -56,7 +56,7 @@ pub fn settings(servers: &Etcd, path: &str, first: usize) -> EtcdStorage {
     EtcdStorage {
         addresses,
         path: path.to_owned(),
-        username: has_users.then(|| "holdfast".to_owned()),
+        username: has_users.then(|| Credential::Text("holdfast".into())),
         password: has_users.then(|| Credential::Text(PASSWORD.into())),
         tls,
         request_timeout: Duration::from_secs(5),

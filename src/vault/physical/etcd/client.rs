@@ -1,11 +1,13 @@
 //! Calls to a cluster: one connection at a time to one of its members, and another member when that one fails.
 //!
 //! A call that stays unanswered is looked after: the member is asked for its own status, which needs no other member. A
-//! member that does not answer that either is left at once; one that does is busy or waits for its quorum.
+//! member that does not answer that either is left at once; one that does is busy or waits for its quorum. If it
+//! tells of an election since the call was sent, the call may have been lost with the old leader and is given up.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,31 +19,28 @@ use tonic::metadata::{AsciiMetadataValue, MetadataValue};
 use tonic::{Status, Streaming};
 
 use super::answer::{Answer, Failure, Trouble};
-use super::connect::{Address, Connection, Extras, Tls};
+use super::connect::{Address, Connection, Extras};
+use super::dial::dial;
 use super::proto::{
     AUTHENTICATE, AuthenticateRequest, AuthenticateResponse, WATCH, WatchCreateRequest, WatchRequest,
     WatchResponse,
 };
-use crate::config::{ClientTls, Credential, EtcdStorage};
-use crate::vault::physical::tls::client_config;
+use crate::base::secret::SecretString;
+use crate::config::{ClientTls, Credential, CredentialError, EtcdStorage};
 use crate::vault::physical::unusable::Unusable;
 
-/// How long a member may take to be connected to.
-const CONNECT: Duration = Duration::from_secs(2);
 /// A call that is older makes the client ask whether the member lives.
 const DOUBT_AFTER: Duration = Duration::from_millis(500);
 /// How long the member may take to say that it lives.
 const LIFE_SIGN: Duration = Duration::from_millis(500);
 /// Before a read is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Most places of one name that are tried.
-const PLACES: usize = 8;
 
 /// A cluster.
 pub(super) struct Client {
     addresses: Vec<Address>,
     tls: ClientTls,
-    login: Option<(String, Credential)>,
+    login: Option<(Credential, Credential)>,
     limit: Duration,
     slot: Mutex<Slot>,
     /// One connecting at a time.
@@ -220,19 +219,22 @@ impl Client {
         pass: &Pass,
         call: impl Future<Output = Result<A, Status>>,
     ) -> Result<A, Failure> {
+        let term = connection.term.load(Ordering::Relaxed);
         let mut call = pin!(call);
         loop {
-            tokio::select! {
+            let reason = tokio::select! {
                 biased;
                 answer = &mut call => return answer.map_err(|status| Failure::of(&connection.address, &status)),
-                lives = lives(connection, pass) => if !lives {
-                    let waited = (DOUBT_AFTER + LIFE_SIGN).as_secs_f64();
-                    return Err(Failure::Lost {
-                        address: connection.address.clone(),
-                        reason: format!("it gave no sign of life for {waited} s"),
-                    });
+                sign = life_sign(connection, pass) => match sign {
+                    Sign::None => {
+                        format!("it gave no sign of life for {} s", (DOUBT_AFTER + LIFE_SIGN).as_secs_f64())
+                    }
+                    // What was on its way to the old leader may never be answered.
+                    Sign::Term(now) if now != term && term != 0 => "a leader was elected meanwhile".to_owned(),
+                    Sign::Term(_) | Sign::Some => continue,
                 },
-            }
+            };
+            return Err(Failure::Lost { address: connection.address.clone(), reason });
         }
     }
 
@@ -253,7 +255,13 @@ impl Client {
         if let Some(current) = self.current() {
             return Ok(current);
         }
-        let connection = Arc::new(self.dial().await?);
+        let pass = locked(&self.pass).clone().unwrap_or_default();
+        let (first, avoid) = {
+            let slot = locked(&self.slot);
+            (slot.next, slot.avoid)
+        };
+        let dialed = dial(&self.addresses, first, avoid, &self.tls, pass.token()).await?;
+        let connection = Arc::new(dialed);
         tracing::debug!(address = connection.address, "connected to etcd");
         let mut slot = locked(&self.slot);
         slot.next = connection.index;
@@ -272,69 +280,6 @@ impl Client {
         }
     }
 
-    /// Connects to the first member that is there, with certificates as their files are now.
-    async fn dial(&self) -> Result<Connection, Trouble> {
-        let (first, avoid) = {
-            let slot = locked(&self.slot);
-            (slot.next, slot.avoid)
-        };
-        let tls = self.tls().await.map_err(Trouble::Unusable)?;
-        let mut troubles = Troubles::default();
-        let mut last = Vec::new();
-        for offset in 0..self.addresses.len() {
-            let index = (first + offset) % self.addresses.len();
-            let Some(address) = self.addresses.get(index) else { continue };
-            match places(address).await {
-                Err(trouble) => troubles.note(trouble),
-                Ok(found) => {
-                    for peer in found {
-                        if Some(peer) == avoid {
-                            last.push((index, peer));
-                            continue;
-                        }
-                        match self.dial_at(index, address, peer, tls.as_ref()).await {
-                            Ok(connection) => return Ok(connection),
-                            Err(trouble) => troubles.note(trouble),
-                        }
-                    }
-                }
-            }
-        }
-        for (index, peer) in last {
-            let Some(address) = self.addresses.get(index) else { continue };
-            match self.dial_at(index, address, peer, tls.as_ref()).await {
-                Ok(connection) => return Ok(connection),
-                Err(trouble) => troubles.note(trouble),
-            }
-        }
-        Err(troubles.first())
-    }
-
-    async fn dial_at(
-        &self,
-        index: usize,
-        address: &Address,
-        peer: SocketAddr,
-        tls: Option<&Tls>,
-    ) -> Result<Connection, Trouble> {
-        let pass = locked(&self.pass).clone().unwrap_or_default();
-        let tls = tls.filter(|_| address.is_tls);
-        match timeout(CONNECT, Connection::open(address, index, peer, tls, pass.token())).await {
-            Ok(opened) => opened,
-            Err(_) => {
-                Err(Trouble::Away(format!("{}: no answer within {} s", address.text, CONNECT.as_secs())))
-            }
-        }
-    }
-
-    async fn tls(&self) -> Result<Option<Tls>, Unusable> {
-        if !self.addresses.iter().any(|address| address.is_tls) {
-            return Ok(None);
-        }
-        let config = Arc::new(client_config(&self.tls, &["h2"]).await?);
-        Ok(Some(Tls { config, server_name: self.tls.server_name.clone() }))
-    }
-
     /// The login that is known, or a new one with the password as it is now.
     async fn log_in(&self, connection: &Arc<Connection>) -> Result<Pass, Failure> {
         let Some((name, password)) = &self.login else { return Ok(Pass::default()) };
@@ -346,14 +291,9 @@ impl Client {
         if let Some(pass) = known() {
             return Ok(pass);
         }
-        let password = password.read().await.map_err(|error| {
-            Failure::NotSent(Trouble::Unusable(Unusable::File {
-                key: "password",
-                path: error.path,
-                reason: error.reason,
-            }))
-        })?;
-        let message = AuthenticateRequest { name: name.clone(), password: password.expose().to_owned() };
+        let (name, password) = (read("username", name).await?, read("password", password).await?);
+        let message =
+            AuthenticateRequest { name: name.expose().to_owned(), password: password.expose().to_owned() };
         let none = Pass::default();
         let call = connection.unary::<_, AuthenticateResponse>(AUTHENTICATE, message, Extras::default());
         let sent = self.attended(connection, &none, call).await;
@@ -399,44 +339,30 @@ impl Client {
     }
 }
 
+/// What a member says while a call waits.
+enum Sign {
+    None,
+    /// It lives.
+    Some,
+    /// It lives, and this is its raft term.
+    Term(u64),
+}
+
+/// A part of the login as it is now; `key` is the setting that says where it is.
+async fn read(key: &'static str, credential: &Credential) -> Result<SecretString, Failure> {
+    let unreadable = |error: CredentialError| Unusable::File { key, path: error.path, reason: error.reason };
+    credential.read().await.map_err(|error| Failure::NotSent(Trouble::Unusable(unreadable(error))))
+}
+
 /// After a while of doubt: whether the member answers at all.
-async fn lives(connection: &Connection, pass: &Pass) -> bool {
+async fn life_sign(connection: &Connection, pass: &Pass) -> Sign {
     tokio::time::sleep(DOUBT_AFTER).await;
     match timeout(LIFE_SIGN, connection.status(pass.token())).await {
-        Ok(Ok(_)) => true,
-        Ok(Err(status)) => std::error::Error::source(&status).is_none(),
-        Err(_) => false,
-    }
-}
-
-/// The places that an address stands for now.
-async fn places(address: &Address) -> Result<Vec<SocketAddr>, Trouble> {
-    let away = |reason: String| Trouble::Away(format!("{}: {reason}", address.text));
-    let lookup = tokio::net::lookup_host((address.host.as_str(), address.port));
-    match timeout(CONNECT, lookup).await {
-        Err(_) => Err(away("its name is not resolved in time".to_owned())),
-        Ok(Err(error)) => Err(away(error.to_string())),
-        Ok(Ok(found)) => Ok(found.take(PLACES).collect()),
-    }
-}
-
-/// What went wrong while several members were tried.
-#[derive(Default)]
-struct Troubles {
-    unusable: Option<Trouble>,
-    away: Option<Trouble>,
-}
-
-impl Troubles {
-    fn note(&mut self, trouble: Trouble) {
-        match trouble {
-            Trouble::Unusable(_) => self.unusable.get_or_insert(trouble),
-            Trouble::Away(_) => self.away.get_or_insert(trouble),
-        };
-    }
-
-    /// What a person can change comes first.
-    fn first(self) -> Trouble {
-        self.unusable.or(self.away).unwrap_or_else(|| Trouble::Away("no address leads anywhere".to_owned()))
+        Ok(Ok(status)) => {
+            connection.term.store(status.raft_term, Ordering::Relaxed);
+            Sign::Term(status.raft_term)
+        }
+        Ok(Err(status)) if std::error::Error::source(&status).is_none() => Sign::Some,
+        Ok(Err(_)) | Err(_) => Sign::None,
     }
 }

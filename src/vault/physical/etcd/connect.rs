@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     /// Cancelled when the connection is left for another one.
     pub(super) left: CancellationToken,
+    /// The raft term that was heard of last; 0: of none.
+    pub(super) term: AtomicU64,
     transport: Transport,
     origin: Uri,
     driver: Driver,
@@ -168,6 +171,7 @@ impl Connection {
             index,
             peer,
             left: CancellationToken::new(),
+            term: AtomicU64::new(0),
             transport: Transport(sender),
             origin: address.origin.clone(),
             driver,
@@ -232,6 +236,7 @@ impl Connection {
             Ok(status) => status,
             Err(status) => return self.judge(&status).await,
         };
+        self.term.store(status.raft_term, Ordering::Relaxed);
         if status.is_learner {
             return Err(Trouble::Away(format!("{}: it is a learner and serves nobody yet", self.address)));
         }

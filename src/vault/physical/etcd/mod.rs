@@ -9,6 +9,7 @@ mod backend;
 mod client;
 mod commit;
 mod connect;
+mod dial;
 mod feed;
 mod keys;
 mod open;

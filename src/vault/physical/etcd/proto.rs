@@ -192,6 +192,9 @@ pub(super) struct StatusResponse {
     pub(super) version: String,
     #[prost(int64, tag = "3")]
     pub(super) db_size: i64,
+    /// Grows with every election.
+    #[prost(uint64, tag = "6")]
+    pub(super) raft_term: u64,
     #[prost(bool, tag = "10")]
     pub(super) is_learner: bool,
     /// From 3.6 on; 0 before.
