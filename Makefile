@@ -24,6 +24,7 @@ SIMULATION = cargo test --locked --profile fast --target $(shell uname -m)-unkno
 TEST = \
 	'!tools: tests/tools all' \
 	'!lab programs: tests/lab/lab prepare' \
+	'!storage servers: tests/servers/all' \
 	$(VERIFY) \
 	'tests: HOLDFAST_SIM_SEEDS=300 cargo test --locked' \
 	'lab: tests/lab/selftest' \
@@ -86,6 +87,12 @@ e2e: image
 e2e-short: image
 	@tests/lab/lab prepare
 	@tests/e2e/run short
+
+## conformance every storage and lock on its real servers, law by law, as a table
+.PHONY: conformance
+conformance:
+	@tests/servers/all
+	@cargo test --locked --test storage -- table --nocapture
 
 ## sim         the seeded simulation (SEEDS=10000)
 .PHONY: sim

@@ -24,4 +24,5 @@ mod etcd;
 mod file;
 mod kubernetes;
 mod postgresql;
+mod table;
 mod zookeeper;

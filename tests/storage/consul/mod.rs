@@ -4,7 +4,7 @@ mod faults;
 mod proxy;
 mod restore;
 mod rotation;
-mod suite;
+pub mod suite;
 mod traps;
 mod unusable;
 mod world;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use holdfast::config::ConsulStorage;
 use holdfast::vault::physical::cache::CACHE_BYTES;
-use holdfast::vault::physical::conformance::{Lock, Locks, Store, Stores, check_lock, check_storage};
+use holdfast::vault::physical::conformance::{
+    Lock, Locks, Report, Store, Stores, check_lock, check_storage, report_lock, report_storage,
+};
 use holdfast::vault::physical::{Backend, CachedBackend, HaBackend};
 
 use super::world::{backend, common_cluster, common_single, config, register};
@@ -66,6 +68,11 @@ impl Lock for Made {
     }
 }
 
+/// Every law over the cluster with TLS and ACLs.
+pub async fn reports() -> [Report; 2] {
+    [report_storage("consul", &Place::Cluster).await, report_lock("consul", &Place::Cluster).await]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_storage_keeps_the_laws() {
     assert_eq!(check_storage(&Place::Single).await, vec![]);
@@ -77,16 +84,6 @@ async fn the_storage_keeps_the_laws_below_a_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_storage_keeps_the_laws_on_a_cluster() {
-    assert_eq!(check_storage(&Place::Cluster).await, vec![]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_lock_keeps_the_laws() {
     assert_eq!(check_lock(&Place::Single).await, vec![]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_lock_keeps_the_laws_on_a_cluster() {
-    assert_eq!(check_lock(&Place::Cluster).await, vec![]);
 }

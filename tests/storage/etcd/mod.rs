@@ -3,7 +3,7 @@
 mod failover;
 mod proxy;
 mod start;
-mod suite;
+pub mod suite;
 mod traps;
 mod unknown;
 mod world;

@@ -4,5 +4,5 @@ mod crash;
 mod folder;
 mod process;
 mod room;
-mod suite;
+pub mod suite;
 mod writer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdfast::config::FileStorage;
-use holdfast::vault::physical::conformance::{Store, Stores, report_storage};
+use holdfast::vault::physical::conformance::{Report, Store, Stores, report_storage};
 use holdfast::vault::physical::file::{FileBackend, open};
 use holdfast::vault::physical::{Backend, CachedBackend};
 use tempfile::TempDir;
@@ -65,6 +65,11 @@ async fn judge(subject: &str, is_cached: bool) {
     println!("{report}");
     assert_eq!(report.violations(), vec![]);
     assert_eq!(report.skipped(), SKIPPED);
+}
+
+/// Every law over folders of this machine.
+pub async fn report() -> Report {
+    report_storage("file", &Folders { is_cached: false }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,5 +10,5 @@ mod full;
 mod lease;
 mod segments;
 mod server;
-mod suite;
+pub mod suite;
 mod world;

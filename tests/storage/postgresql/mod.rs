@@ -4,6 +4,6 @@ mod errors;
 mod faults;
 mod proxy;
 mod standby;
-mod suite;
+pub mod suite;
 mod traps;
 mod world;

@@ -7,6 +7,6 @@ mod ensemble;
 mod faults;
 mod proxy;
 mod start;
-mod suite;
+pub mod suite;
 mod traps;
 mod world;
