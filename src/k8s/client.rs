@@ -17,6 +17,10 @@ use crate::base::class::ErrorClass;
 /// How long connecting, and waiting for an answer, may take.
 pub const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a connection for watches may be silent. The API server ends every watch before that (290 s, as it is asked):
+/// who is silent for longer has gone without a word.
+pub const WATCH_TIMEOUT: Duration = Duration::from_secs(295);
+
 /// Where the API server and the credentials for it are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -31,7 +35,8 @@ pub enum Source {
 pub struct Clients {
     /// For requests: an answer begins within two seconds, or the request fails.
     pub requests: Client,
-    /// For watches and large objects, on connections of its own: answers may take for ever, and whoever waits sets a limit.
+    /// For watches and large objects, on connections of its own: answers may take [`WATCH_TIMEOUT`], and whoever waits for
+    /// less sets a limit.
     pub watches: Client,
 }
 
@@ -91,7 +96,9 @@ pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
     // up at that moment: a renewal every two seconds would meet it all the time. So requests are timed instead.
     config.read_timeout = None;
     let fail = |error: kube::Error| ConnectError::Client(error.to_string());
-    let watches = ClientBuilder::try_from(config.clone()).map_err(fail)?.build();
+    let mut patient = config.clone();
+    patient.read_timeout = Some(WATCH_TIMEOUT);
+    let watches = ClientBuilder::try_from(patient).map_err(fail)?.build();
     let requests = ClientBuilder::try_from(config).map_err(fail)?;
     let requests = requests.with_layer(&TimeoutLayer::new(TIMEOUT)).build();
     Ok(Clients { requests, watches })

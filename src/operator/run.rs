@@ -41,6 +41,9 @@ use crate::telemetry::{self, Metrics, Probe};
 const CONCURRENCY: u16 = 8;
 /// Time for visits under way when the process is told to end.
 const LAST_VISITS: Duration = Duration::from_secs(15);
+/// Pause after a watch has failed. Watches fail one by one, each failure holds up all of them, and a connection that is
+/// not looked after meanwhile fails too: with growing pauses an outage of seconds would blind the operator for minutes.
+const WATCH_PAUSE: Duration = Duration::from_millis(500);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -51,6 +54,21 @@ struct State {
     environment: Environment,
     retries: Mutex<HashMap<Reference, Backoff>>,
     visits: TaskTracker,
+}
+
+/// The same pause after every failure of a watch.
+struct WatchPause;
+
+impl Iterator for WatchPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(WATCH_PAUSE)
+    }
+}
+
+impl kube::runtime::utils::Backoff for WatchPause {
+    fn reset(&mut self) {}
 }
 
 /// Whether the kinds are there and the queue runs.
@@ -179,6 +197,7 @@ fn controller(environment: &Environment) -> Controller<Guarded> {
     };
     Controller::new(scope::<Guarded>(client, settings), watcher::Config::default())
         .with_config(Config::default().concurrency(CONCURRENCY))
+        .trigger_backoff(WatchPause)
         .owns(scope::<StatefulSet>(client, settings), ours())
         .owns(scope::<Service>(client, settings), ours())
         .watches(scope::<Pod>(client, settings), ours(), move |pod| of_label(&pod))

@@ -22,13 +22,13 @@ use crate::setup::{self, eventually};
 const LONG: Duration = Duration::from_secs(60);
 
 /// An operator for one namespace, in this process.
-struct Running {
+pub struct Running {
     end: Shutdown,
     task: JoinHandle<Result<(), operator::OperatorError>>,
 }
 
 impl Running {
-    fn start(clients: Clients, namespace: &str) -> Self {
+    pub fn start(clients: Clients, namespace: &str) -> Self {
         let mut settings = Settings::for_image("holdfast.dev/holdfast:0.1.0");
         settings.namespace = Some(namespace.to_owned());
         let end = Shutdown::default();
@@ -37,7 +37,7 @@ impl Running {
         Self { end, task }
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.end.trigger();
         self.task.await.unwrap().unwrap();
     }

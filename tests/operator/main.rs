@@ -17,5 +17,6 @@ mod door;
 mod generated;
 mod lifecycle;
 mod limits;
+mod outage;
 mod rules;
 mod setup;

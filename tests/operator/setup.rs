@@ -35,12 +35,29 @@ pub async fn clients() -> Clients {
         !std::mem::replace(&mut *is_installed, true)
     };
     if install {
-        let definitions: Api<CustomResourceDefinition> = Api::all(clients.requests.clone());
-        for definition in emit::definitions().unwrap() {
-            let typed = serde_json::from_value(definition.value).unwrap();
-            definitions.create(&PostParams::default(), &typed).await.unwrap();
-        }
+        define(&clients).await;
     }
+    established(&clients).await;
+    clients
+}
+
+/// Clients of an API server of a test's own, with our definitions.
+pub async fn clients_of(server: &ApiServer) -> Clients {
+    let clients = connect(&Source::Kubeconfig(server.kubeconfig())).await.unwrap();
+    define(&clients).await;
+    established(&clients).await;
+    clients
+}
+
+async fn define(clients: &Clients) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(clients.requests.clone());
+    for definition in emit::definitions().unwrap() {
+        let typed = serde_json::from_value(definition.value).unwrap();
+        definitions.create(&PostParams::default(), &typed).await.unwrap();
+    }
+}
+
+async fn established(clients: &Clients) {
     let definitions: Api<CustomResourceDefinition> = Api::all(clients.requests.clone());
     eventually("the definitions are established", Duration::from_secs(30), || async {
         for name in ["vaultclusters", "vaultstoreheads", "vaultstoresegments"] {
@@ -55,7 +72,6 @@ pub async fn clients() -> Clients {
         clusters.list(&Default::default()).await.map(drop).map_err(|e| e.to_string())
     })
     .await;
-    clients
 }
 
 /// A namespace of the test's own.
