@@ -12,7 +12,7 @@ export CARGO_TERM_COLOR ?= never
 VERIFY = \
 	'formatting: cargo fmt --check' \
 	'scripts: tests/check-scripts' \
-	'lints: cargo clippy --locked --all-targets --test e2e -- -D warnings' \
+	'lints: cargo clippy --locked --all-targets --test e2e --test chaos -- -D warnings' \
 	'documentation: RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items' \
 	'generated files: deploy/generate --check' \
 	'licences and bans: cargo deny --locked check bans licenses sources'
@@ -51,7 +51,7 @@ verify:
 ## fix         what verify finds and a program can repair
 .PHONY: fix
 fix: generate
-	cargo clippy --fix --allow-dirty --allow-staged --all-targets --test e2e
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets --test e2e --test chaos
 	cargo fmt
 
 ## generate    write the generated files again (crds/, the chart's CRDs, deploy/)
@@ -99,6 +99,13 @@ conformance:
 sim:
 	@tests/tools image
 	@HOLDFAST_SIM_SEEDS=$(or $(SEEDS),10000) $(SIMULATION)
+
+## chaos       three servers on a real storage while everything fails (BACKEND=kubernetes, MINUTES=1, SEED=n, ONLY=kinds)
+.PHONY: chaos
+chaos:
+	@[ "$(or $(BACKEND),kubernetes)" != kubernetes ] || tests/lab/lab prepare
+	@cargo test --locked --test chaos -- --backend $(or $(BACKEND),kubernetes) --minutes $(or $(MINUTES),1) \
+		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 ## bench       throughput and failover times, measured and judged
 .PHONY: bench

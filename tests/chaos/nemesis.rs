@@ -1,0 +1,262 @@
+//! Does to the cluster what the plan says, one fault after the other, and waits for the recovery after each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::audit::Audit;
+use crate::link::{Link, Way};
+use crate::plan::{Directions, Kind, Step};
+use crate::record::{Record, Time};
+use crate::testbed::{NODES, PATIENCE, Testbed};
+
+/// How long a held write waits for the claim of a successor.
+const CLAIM: Duration = Duration::from_secs(25);
+
+/// A fault that was carried out.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    pub kind: Kind,
+    /// From its begin to the first acknowledged write after its end.
+    pub longest_gap: Time,
+}
+
+/// The one who does it.
+pub struct Nemesis<'a> {
+    pub testbed: &'a mut Testbed,
+    pub audit: &'a Audit,
+    pub record: Arc<Record>,
+    pub faults: Vec<Fault>,
+    /// What does not come back.
+    pub stuck: Vec<String>,
+}
+
+fn seconds(span: f64) -> Duration {
+    Duration::from_secs_f64(span)
+}
+
+impl Nemesis<'_> {
+    /// Carries out one step and waits until the cluster works again.
+    pub async fn carry_out(&mut self, step: &Step) {
+        let (begin, first, epoch) = (self.record.now(), self.record.len(), self.audit.epoch());
+        let leader = match self.testbed.leader().await {
+            Some(leader) => leader,
+            None => step.choice % NODES,
+        };
+        let standby = (leader + 1 + step.choice % (NODES - 1)) % NODES;
+        let did = self.fault(step, leader, standby).await;
+        let healed = self.record.now();
+        self.until_it_works(step, healed).await;
+        let end = self.record.now();
+        let longest_gap = self.record.longest_gap(begin, end);
+        let [done, refused, unknown] = self.record.outcomes_since(first);
+        println!(
+            "{:7.1} s  {did}; healed after {:.1} s, works {:.1} s later, longest gap {:.1} s, epochs +{}, {done} done, {refused} refused, {unknown} unknown",
+            begin as f64 / 1e6,
+            (healed - begin) as f64 / 1e6,
+            (end - healed) as f64 / 1e6,
+            longest_gap as f64 / 1e6,
+            self.audit.epoch().saturating_sub(epoch),
+        );
+        self.faults.push(Fault { kind: step.kind, longest_gap });
+        tokio::time::sleep(seconds(step.pause)).await;
+    }
+
+    async fn until_it_works(&mut self, step: &Step, healed: Time) {
+        let begun = tokio::time::Instant::now();
+        while !self.record.has_written_since(healed) {
+            if begun.elapsed() > PATIENCE {
+                self.stuck.push(format!("after {}: no write within {PATIENCE:?}", step.kind));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for (number, node) in self.testbed.nodes.iter_mut().enumerate() {
+            if node.process.has_ended() {
+                self.stuck.push(format!("node {number} has ended by itself:\n{}", node.process.log_tail(20)));
+            }
+        }
+        let stuck = self.testbed.all_ready().await;
+        self.stuck.extend(stuck.into_iter().map(|text| format!("after {}: {text}", step.kind)));
+    }
+
+    async fn fault(&mut self, step: &Step, leader: usize, standby: usize) -> String {
+        let lasts = seconds(step.lasts);
+        let kind = step.kind;
+        match kind {
+            Kind::PauseLeader | Kind::PauseStandby => {
+                let node = if kind == Kind::PauseLeader { leader } else { standby };
+                self.pause(node, step).await
+            }
+            Kind::KillLeader | Kind::KillStandby => {
+                let node = if kind == Kind::KillLeader { leader } else { standby };
+                self.kill(node, step).await
+            }
+            Kind::TerminateLeader => self.terminate(leader, step).await,
+            Kind::StepDown => self.step_down(leader, step).await,
+            Kind::CutLeaderFromStorage | Kind::CutStandbyFromStorage => {
+                let node = if kind == Kind::CutLeaderFromStorage { leader } else { standby };
+                let links: Vec<&Link> = self.testbed.nodes[node].storage.iter().collect();
+                cut(&links, step, lasts).await;
+                format!("{kind} (node {node}, {})", manner(step))
+            }
+            Kind::CutLeaderFromPeers | Kind::CutStandbyFromPeers => {
+                let node = if kind == Kind::CutLeaderFromPeers { leader } else { standby };
+                cut(&[&self.testbed.nodes[node].peers], step, lasts).await;
+                format!("{kind} (node {node}, {})", manner(step))
+            }
+            Kind::RefuseStorageToLeader => {
+                let links: Vec<&Link> = self.testbed.nodes[leader].storage.iter().collect();
+                refuse(&links, lasts).await;
+                format!("{kind} (node {leader}) for {:.1} s", step.lasts)
+            }
+            Kind::RefusePeersOfLeader => {
+                refuse(&[&self.testbed.nodes[leader].peers], lasts).await;
+                format!("{kind} (node {leader}) for {:.1} s", step.lasts)
+            }
+            Kind::DelayStorage => {
+                let way = Way::Delay(Duration::from_millis(20 * (1 + step.choice as u64)));
+                let all = || self.testbed.nodes.iter().flat_map(|node| &node.storage);
+                all().for_each(|link| link.set(way, way));
+                tokio::time::sleep(lasts).await;
+                all().for_each(|link| link.heal(false));
+                format!("{kind} of all nodes by {way:?} each way for {:.1} s", step.lasts)
+            }
+            Kind::HoldWritePastClaim => self.hold_write(leader, step).await,
+            Kind::LoseStorageAnswers | Kind::LosePeerAnswers | Kind::LoseClientAnswers => {
+                self.lose(kind, leader, lasts).await
+            }
+            Kind::KillMember | Kind::FreezeMember | Kind::KillLeadingMember => self.member(step).await,
+            Kind::EditLock | Kind::DeleteLock => self.lock_by_hand(step).await,
+        }
+    }
+
+    async fn pause(&self, node: usize, step: &Step) -> String {
+        self.testbed.nodes[node].process.signal(Signal::STOP);
+        tokio::time::sleep(seconds(step.lasts)).await;
+        self.testbed.nodes[node].process.signal(Signal::CONT);
+        format!("{} (node {node}) for {:.1} s", step.kind, step.lasts)
+    }
+
+    async fn kill(&mut self, node: usize, step: &Step) -> String {
+        self.testbed.nodes[node].process.kill();
+        tokio::time::sleep(seconds(step.lasts)).await;
+        self.testbed.revive(node);
+        format!("{} (node {node}), started again after {:.1} s", step.kind, step.lasts)
+    }
+
+    async fn step_down(&self, leader: usize, step: &Step) -> String {
+        let http = self.testbed.nodes[leader].direct.with_token(&self.testbed.token);
+        let answer = http.call("PUT", "sys/step-down", None).await;
+        let said = answer.map_or_else(|error| format!("{error:?}"), |answer| answer.status.to_string());
+        tokio::time::sleep(seconds(step.lasts)).await;
+        format!("{} (node {leader}: {said})", step.kind)
+    }
+
+    async fn lock_by_hand(&self, step: &Step) -> String {
+        let done = match step.kind {
+            Kind::EditLock => self.testbed.members.edit_lock().await,
+            _ => self.testbed.members.delete_lock().await,
+        };
+        tokio::time::sleep(seconds(step.lasts)).await;
+        match done {
+            Ok(()) => step.kind.to_string(),
+            Err(why) => format!("{} (did not succeed: {why})", step.kind),
+        }
+    }
+
+    async fn terminate(&mut self, leader: usize, step: &Step) -> String {
+        let process = &mut self.testbed.nodes[leader].process;
+        process.signal(Signal::TERM);
+        if !process.ended(PATIENCE).await {
+            self.stuck.push(format!("node {leader} did not end within {PATIENCE:?} of SIGTERM"));
+            process.kill();
+        }
+        tokio::time::sleep(seconds(step.lasts)).await;
+        self.testbed.revive(leader);
+        format!("{} (node {leader}), started again after {:.1} s", step.kind, step.lasts)
+    }
+
+    /// Holds everything that the leader sends to the storage until another has claimed, and some time more.
+    async fn hold_write(&mut self, leader: usize, step: &Step) -> String {
+        let epoch = self.audit.epoch();
+        let links: Vec<&Link> = self.testbed.nodes[leader].storage.iter().collect();
+        links.iter().for_each(|link| link.set(Way::Hold, Way::Pass));
+        let begun = tokio::time::Instant::now();
+        while self.audit.epoch() == epoch && begun.elapsed() < CLAIM {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let claimed = if self.audit.epoch() > epoch {
+            format!("a claim after {:.1} s", begun.elapsed().as_secs_f64())
+        } else {
+            "nobody claimed".to_owned()
+        };
+        tokio::time::sleep(seconds(step.lasts)).await;
+        links.iter().for_each(|link| link.heal(false));
+        format!("{} (node {leader}, {claimed}, released {:.1} s later)", step.kind, step.lasts)
+    }
+
+    async fn lose(&mut self, kind: Kind, leader: usize, lasts: Duration) -> String {
+        let nodes = &self.testbed.nodes;
+        let links: Vec<&Link> = match kind {
+            Kind::LoseStorageAnswers => nodes[leader].storage.iter().collect(),
+            Kind::LosePeerAnswers => vec![&nodes[leader].peers],
+            _ => nodes.iter().map(|node| &node.clients).collect(),
+        };
+        let lost = || links.iter().map(|link| link.lost()).sum::<u64>();
+        let (before, begun) = (lost(), tokio::time::Instant::now());
+        while begun.elapsed() < lasts {
+            links.iter().for_each(|link| link.lose_next_answer());
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        links.iter().for_each(|link| link.lose_nothing());
+        format!("{kind} (node {leader}): {} lost", lost() - before)
+    }
+
+    async fn member(&mut self, step: &Step) -> String {
+        let members = &mut self.testbed.members;
+        let member = match step.kind {
+            Kind::KillLeadingMember => members.leading().await,
+            _ => step.choice % members.abilities().members,
+        };
+        if step.kind == Kind::FreezeMember {
+            members.freeze(member);
+            tokio::time::sleep(seconds(step.lasts)).await;
+            members.thaw(member);
+        } else {
+            members.kill(member);
+            tokio::time::sleep(seconds(step.lasts)).await;
+            members.start(member);
+        }
+        members.ready().await;
+        format!("{} (member {member}) for {:.1} s", step.kind, step.lasts)
+    }
+}
+
+fn manner(step: &Step) -> String {
+    let ways = match step.directions {
+        Directions::Both => "both ways",
+        Directions::Requests => "requests",
+        Directions::Answers => "answers",
+    };
+    let end = if step.breaks { "then broken" } else { "then delivered" };
+    format!("{ways}, {:.1} s, {end}", step.lasts)
+}
+
+async fn cut(links: &[&Link], step: &Step, lasts: Duration) {
+    let (to, back) = match step.directions {
+        Directions::Both => (Way::Hold, Way::Hold),
+        Directions::Requests => (Way::Hold, Way::Pass),
+        Directions::Answers => (Way::Pass, Way::Hold),
+    };
+    links.iter().for_each(|link| link.set(to, back));
+    tokio::time::sleep(lasts).await;
+    links.iter().for_each(|link| link.heal(step.breaks));
+}
+
+async fn refuse(links: &[&Link], lasts: Duration) {
+    links.iter().for_each(|link| link.refuse());
+    tokio::time::sleep(lasts).await;
+    links.iter().for_each(|link| link.heal(false));
+}

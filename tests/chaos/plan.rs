@@ -1,0 +1,157 @@
+//! What will be done to the cluster, in which order and for how long: it follows from the seed alone.
+//!
+//! Not yet done here: a PostgreSQL writer frozen in the middle of a statement, a storage restored from an older copy, a
+//! stepped wall clock. Each would be a [`Kind`] of its own.
+
+use std::fmt;
+
+use crate::random::Seeded;
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    PauseLeader,
+    PauseStandby,
+    KillLeader,
+    KillStandby,
+    TerminateLeader,
+    StepDown,
+    CutLeaderFromStorage,
+    CutStandbyFromStorage,
+    CutLeaderFromPeers,
+    CutStandbyFromPeers,
+    RefuseStorageToLeader,
+    RefusePeersOfLeader,
+    DelayStorage,
+    HoldWritePastClaim,
+    LoseStorageAnswers,
+    LosePeerAnswers,
+    LoseClientAnswers,
+    KillMember,
+    FreezeMember,
+    KillLeadingMember,
+    EditLock,
+    DeleteLock,
+}
+
+/// All of them.
+pub const KINDS: &[Kind] = &[
+    Kind::PauseLeader,
+    Kind::PauseStandby,
+    Kind::KillLeader,
+    Kind::KillStandby,
+    Kind::TerminateLeader,
+    Kind::StepDown,
+    Kind::CutLeaderFromStorage,
+    Kind::CutStandbyFromStorage,
+    Kind::CutLeaderFromPeers,
+    Kind::CutStandbyFromPeers,
+    Kind::RefuseStorageToLeader,
+    Kind::RefusePeersOfLeader,
+    Kind::DelayStorage,
+    Kind::HoldWritePastClaim,
+    Kind::LoseStorageAnswers,
+    Kind::LosePeerAnswers,
+    Kind::LoseClientAnswers,
+    Kind::KillMember,
+    Kind::FreezeMember,
+    Kind::KillLeadingMember,
+    Kind::EditLock,
+    Kind::DeleteLock,
+];
+
+impl Kind {
+    /// The kind of this name, written as it is printed or with `-` for spaces.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.trim().replace('-', " ");
+        KINDS.iter().find(|kind| kind.to_string() == name).copied()
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{self:?}");
+        for (at, letter) in text.char_indices() {
+            if at > 0 && letter.is_uppercase() {
+                f.write_str(" ")?;
+            }
+            write!(f, "{}", letter.to_lowercase())?;
+        }
+        Ok(())
+    }
+}
+
+/// Which directions of a link a cut concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directions {
+    Both,
+    Requests,
+    Answers,
+}
+
+/// One fault.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    pub kind: Kind,
+    /// Which of several standbys or members.
+    pub choice: usize,
+    pub directions: Directions,
+    /// How long it lasts, seconds.
+    pub lasts: f64,
+    /// Whether what was held breaks at the end instead of arriving late.
+    pub breaks: bool,
+    /// Quiet time after the recovery, seconds.
+    pub pause: f64,
+}
+
+/// What a storage allows to be done to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Abilities {
+    pub members: usize,
+    /// Whether its lock can be changed by hand.
+    pub lock: bool,
+}
+
+/// The faults of a run, more than it will need. Every kind comes once before one comes again; with `only` these kinds
+/// alone, again and again in this order.
+pub fn plan(seed: u64, abilities: Abilities, only: &[Kind], count: usize) -> Vec<Step> {
+    let mut random = Seeded::new(seed);
+    if !only.is_empty() {
+        return only.iter().cycle().take(count).map(|kind| step(*kind, &mut random)).collect();
+    }
+    let possible = |kind: &&Kind| match kind {
+        Kind::EditLock | Kind::DeleteLock => abilities.lock,
+        Kind::KillLeadingMember => abilities.members > 1,
+        _ => true,
+    };
+    let mut steps = Vec::new();
+    while steps.len() < count {
+        let mut kinds: Vec<Kind> = KINDS.iter().filter(possible).copied().collect();
+        random.shuffle(&mut kinds);
+        steps.extend(kinds.into_iter().map(|kind| step(kind, &mut random)));
+    }
+    steps.truncate(count);
+    steps
+}
+
+fn step(kind: Kind, random: &mut Seeded) -> Step {
+    let (low, high) = match kind {
+        // Around and beyond two Leases of six seconds.
+        Kind::PauseLeader => (2.0, 14.0),
+        Kind::CutLeaderFromStorage | Kind::CutLeaderFromPeers => (1.0, 14.0),
+        Kind::HoldWritePastClaim => (1.0, 30.0),
+        Kind::KillLeader | Kind::TerminateLeader => (0.0, 8.0),
+        Kind::StepDown | Kind::EditLock | Kind::DeleteLock => (1.0, 4.0),
+        Kind::LoseStorageAnswers | Kind::LosePeerAnswers | Kind::LoseClientAnswers => (2.0, 4.0),
+        _ => (1.0, 10.0),
+    };
+    let directions = [Directions::Both, Directions::Requests, Directions::Answers];
+    Step {
+        kind,
+        choice: random.below(6),
+        directions: directions[random.below(3)],
+        lasts: random.between(low, high),
+        breaks: random.below(2) == 0,
+        pause: random.between(0.2, 3.0),
+    }
+}

@@ -1,0 +1,205 @@
+//! Three servers, their storage, and a proxy on every link between them and to their clients.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::http::{Http, until};
+use crate::link::Link;
+use crate::members::Members;
+use crate::process::{Process, lasting_port};
+use crate::store::Store;
+
+/// Servers of the cluster.
+pub const NODES: usize = 3;
+/// Within this the cluster must work again when nothing is wrong any more.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One server and its links.
+pub struct Node {
+    pub name: String,
+    pub process: Process,
+    /// To itself, without a proxy.
+    pub direct: Http,
+    /// To it for clients.
+    pub clients: Link,
+    /// To it for the other nodes.
+    pub peers: Link,
+    /// From it to each member of the storage.
+    pub storage: Vec<Link>,
+}
+
+/// The cluster under test.
+pub struct Testbed {
+    pub nodes: Vec<Node>,
+    pub token: String,
+    key: String,
+    folder: PathBuf,
+    /// The stanza of the storage without proxies.
+    pub stanza: String,
+    /// Ends last.
+    pub members: Members,
+}
+
+impl Testbed {
+    /// Starts it with its files in `folder`, initialised and unsealed.
+    pub async fn start(store: Store, folder: &Path) -> Self {
+        let stanza = store.stanza("storage");
+        let mut nodes = Vec::new();
+        for number in 0..NODES {
+            nodes.push(node(number, &store, &stanza, folder).await);
+        }
+        let members = Members::new(store);
+        let mut testbed = Self {
+            nodes,
+            token: String::new(),
+            key: String::new(),
+            folder: folder.to_owned(),
+            stanza,
+            members,
+        };
+        testbed.initialise().await;
+        testbed
+    }
+
+    async fn initialise(&mut self) {
+        let first = self.nodes[0].direct.clone();
+        let answer = until("init", PATIENCE, || async {
+            let body = json!({"secret_shares": 1, "secret_threshold": 1});
+            let answer = first.call("PUT", "sys/init", Some(&body)).await.map_err(|e| format!("{e:?}"))?;
+            if answer.status == 200 { Ok(answer.body) } else { Err(answer.error()) }
+        })
+        .await;
+        self.key = answer["keys"][0].as_str().unwrap().to_owned();
+        self.token = answer["root_token"].as_str().unwrap().to_owned();
+        for node in 0..NODES {
+            unseal(self.nodes[node].direct.clone(), self.key.clone()).await;
+        }
+        until("a leader", PATIENCE, || async { self.leader().await.ok_or_else(|| "none".to_owned()) }).await;
+        let root = self.nodes[0].direct.with_token(&self.token);
+        for (path, version) in [("registers", "1"), ("counters", "2")] {
+            let mount = json!({"type": "kv", "options": {"version": version}});
+            until("a mount", PATIENCE, || async {
+                let answer = root.call("POST", &format!("sys/mounts/{path}"), Some(&mount)).await;
+                match answer {
+                    Ok(answer) if answer.status == 204 || answer.error().contains("in use") => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            })
+            .await;
+        }
+    }
+
+    /// The node that says that it leads; of several, any.
+    pub async fn leader(&self) -> Option<usize> {
+        let asked = self.nodes.iter().map(|node| async {
+            let mut http = node.direct.clone();
+            http.patience = Duration::from_secs(1);
+            let answer = http.call("GET", "sys/leader", None).await.ok()?;
+            (answer.body["is_self"] == true).then_some(())
+        });
+        join_all(asked).await.into_iter().position(|said| said.is_some())
+    }
+
+    /// Starts a node again that has ended; it is unsealed as soon as it can be.
+    pub fn revive(&mut self, node: usize) {
+        let at = &mut self.nodes[node];
+        at.process = Process::start(&self.folder, &at.name);
+        tokio::spawn(unseal(at.direct.clone(), self.key.clone()));
+    }
+
+    /// Waits until every node is active or a standby; those that are not after a minute, with what they say.
+    pub async fn all_ready(&self) -> Vec<String> {
+        let waits = self.nodes.iter().map(|node| async {
+            let begun = tokio::time::Instant::now();
+            loop {
+                let state = match node.direct.call("GET", "sys/health", None).await {
+                    Ok(answer) if matches!(answer.status, 200 | 429) => return None,
+                    Ok(answer) => format!("{} {}", answer.status, answer.body),
+                    Err(error) => format!("{error:?}"),
+                };
+                if begun.elapsed() > PATIENCE {
+                    return Some(format!(
+                        "{} is not ready after {PATIENCE:?}: {state}\n{}",
+                        node.name,
+                        node.process.log_tail(20)
+                    ));
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        join_all(waits).await.into_iter().flatten().collect()
+    }
+}
+
+/// Unseals a server until it is unsealed or two minutes are over.
+async fn unseal(http: Http, key: String) {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < 2 * PATIENCE {
+        let answer = http.call("PUT", "sys/unseal", Some(&json!({"key": key}))).await;
+        if answer.is_ok_and(|answer| answer.body["sealed"] == false) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn node(number: usize, store: &Store, stanza: &str, folder: &Path) -> Node {
+    let name = format!("vault-{number}");
+    let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let (api, cluster) = (lasting_port(), lasting_port());
+    let mut stanza = stanza.to_owned();
+    let mut members = Vec::new();
+    if let Store::Kubernetes(server) = store {
+        let file = folder.join(format!("{name}.kubeconfig"));
+        let text = std::fs::read_to_string(server.kubeconfig()).unwrap();
+        std::fs::write(&file, redirected(&text, &mut members)).unwrap();
+        stanza = stanza.replace(&server.kubeconfig().display().to_string(), &file.display().to_string());
+    } else {
+        stanza = redirected(&stanza, &mut members);
+    }
+    let mut storage = Vec::new();
+    for (port, target) in members {
+        storage.push(Link::open(loopback(target), port).await);
+    }
+    let clients = Link::open(loopback(api), lasting_port()).await;
+    let peers = Link::open(loopback(cluster), lasting_port()).await;
+    let text = format!(
+        "{stanza}\nlistener \"tcp\" {{ address = \"127.0.0.1:{api}\" cluster_address = \"127.0.0.1:{cluster}\" tls_disable = true }}\n\
+         api_addr = \"http://{}\"\ncluster_addr = \"https://{}\"\nlog_level = \"info\"\n",
+        clients.address, peers.address
+    );
+    std::fs::write(folder.join(format!("{name}.hcl")), text).unwrap();
+    let process = Process::start(folder, &name);
+    let direct = Http::new(&format!("http://127.0.0.1:{api}"));
+    Node { name, process, direct, clients, peers, storage }
+}
+
+/// `text` with another port in each address of loopback; `moved` gets the new and the old one of each.
+fn redirected(text: &str, moved: &mut Vec<(u16, u16)>) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    let next = |rest: &str| {
+        let found = ["127.0.0.1:", "localhost:"].map(|host| rest.find(host).map(|at| at + host.len()));
+        found.into_iter().flatten().min()
+    };
+    while let Some(at) = next(rest) {
+        let (before, after) = rest.split_at(at);
+        result.push_str(before);
+        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        if let Ok(target) = after[..digits].parse::<u16>() {
+            let known = moved.iter().find(|(_, old)| *old == target).map(|(new, _)| *new);
+            let port = known.unwrap_or_else(|| {
+                let port = lasting_port();
+                moved.push((port, target));
+                port
+            });
+            result.push_str(&port.to_string());
+        }
+        rest = &after[digits..];
+    }
+    result + rest
+}
