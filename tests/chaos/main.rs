@@ -55,7 +55,7 @@ mod record;
 mod report;
 mod testbed;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -173,14 +173,7 @@ async fn run(settings: &Settings) -> bool {
     let totals = report::totals(&events, &journal, &faults, &wrong);
     println!("\n{totals}\nhistory and logs are in {}", folder.display());
     if *minutes >= KEPT_MINUTES && only.is_empty() {
-        let heading = format!(
-            "# Chaos on {backend}: the last long run\n\nSEED={seed}, {minutes} minutes, {} faults. Made by `make chaos`.\n\n```\n{totals}```\n",
-            faults.len()
-        );
-        let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results");
-        let file: PathBuf = results.join(format!("chaos-{backend}.md"));
-        std::fs::create_dir_all(&results).unwrap();
-        std::fs::write(file, heading).unwrap();
+        finish::keep(backend, &format!("{minutes} minutes, SEED={seed}"), &totals);
     }
     wrong.is_empty()
 }

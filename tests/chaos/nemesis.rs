@@ -14,6 +14,9 @@ use crate::testbed::{NODES, PATIENCE, Testbed};
 /// How long a held write waits for the claim of a successor.
 const CLAIM: Duration = Duration::from_secs(25);
 
+/// How much later everything arrives, each way, at and from a slow storage.
+const SLOW: Duration = Duration::from_millis(40);
+
 /// A fault that was carried out.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -45,15 +48,19 @@ impl Nemesis<'_> {
             None => step.choice % NODES,
         };
         let standby = (leader + 1 + step.choice % (NODES - 1)) % NODES;
+        let slow = if step.slow { Way::Delay(SLOW) } else { Way::Pass };
+        self.testbed.nodes.iter().flat_map(|node| &node.storage).for_each(|link| link.set(slow, slow));
         let did = self.fault(step, leader, standby).await;
+        self.testbed.nodes.iter().flat_map(|node| &node.storage).for_each(|link| link.heal(false));
         let healed = self.record.now();
         self.until_it_works(step, healed).await;
         let end = self.record.now();
         let longest_gap = self.record.longest_gap(begin, end);
         let [done, refused, unknown] = self.record.outcomes_since(first);
         println!(
-            "{:7.1} s  {did}; healed after {:.1} s, works {:.1} s later, longest gap {:.1} s, epochs +{}, {done} done, {refused} refused, {unknown} unknown",
+            "{:7.1} s  {did}{}; healed after {:.1} s, works {:.1} s later, longest gap {:.1} s, epochs +{}, {done} done, {refused} refused, {unknown} unknown",
             begin as f64 / 1e6,
+            if step.slow { ", slow storage" } else { "" },
             (healed - begin) as f64 / 1e6,
             (end - healed) as f64 / 1e6,
             longest_gap as f64 / 1e6,

@@ -100,6 +100,8 @@ pub struct Step {
     pub lasts: f64,
     /// Whether what was held breaks at the end instead of arriving late.
     pub breaks: bool,
+    /// Whether the storage is slow for all nodes meanwhile.
+    pub slow: bool,
     /// Quiet time after the recovery, seconds.
     pub pause: f64,
 }
@@ -152,6 +154,7 @@ fn step(kind: Kind, random: &mut Seeded) -> Step {
         directions: directions[random.below(3)],
         lasts: random.between(low, high),
         breaks: random.below(2) == 0,
+        slow: random.below(4) == 0,
         pause: random.between(0.2, 3.0),
     }
 }
