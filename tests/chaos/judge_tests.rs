@@ -1,5 +1,5 @@
 //! Every check of the chaos harness on histories that are right, and on the same ones with one thing wrong.
-#![allow(unreachable_pub, missing_docs, dead_code, clippy::unwrap_used)]
+#![allow(unreachable_pub, missing_docs, dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 #[path = "../simulation/history.rs"]
 mod history;
