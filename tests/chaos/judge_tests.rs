@@ -135,7 +135,9 @@ fn a_use_too_many_is_found() {
 #[test]
 fn a_token_that_is_forgotten_and_one_that_was_made_twice_are_found() {
     assert_eq!(found(|events, _, _| events[4].outcome = Outcome::Refused), ["C2"]);
-    assert_eq!(found(|_, _, stored| stored.tokens = 1), ["C4"]);
+    // The one that is used up may still be there.
+    assert_eq!(found(|_, _, stored| stored.tokens = 1), Vec::<String>::new());
+    assert_eq!(found(|_, _, stored| stored.tokens = 2), ["C4"]);
 }
 
 #[test]

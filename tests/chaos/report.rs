@@ -9,6 +9,8 @@ use crate::record::{Event, Outcome};
 
 /// Kinds of unsuccessful answers that are listed.
 const NOTES: usize = 12;
+/// Violations of each check that are listed.
+const VIOLATIONS: usize = 10;
 
 /// Everything but the lines of the single faults.
 pub fn totals(events: &[Event], journal: &[Row], faults: &[Fault], wrong: &[String]) -> String {
@@ -51,8 +53,15 @@ pub fn totals(events: &[Event], journal: &[Row], faults: &[Fault], wrong: &[Stri
         faults.len(),
         wrong.len()
     ));
+    let mut by_check: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for violation in wrong {
-        put(format!("VIOLATION {violation}"));
+        by_check.entry(violation.split(':').next().unwrap_or_default()).or_default().push(violation);
+    }
+    for (check, violations) in &by_check {
+        violations.iter().take(VIOLATIONS).for_each(|violation| put(format!("VIOLATION {violation}")));
+        if violations.len() > VIOLATIONS {
+            put(format!("VIOLATION {check}: {} more", violations.len() - VIOLATIONS));
+        }
     }
     text
 }
