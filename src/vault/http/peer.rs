@@ -34,7 +34,8 @@ impl Peers {
 #[async_trait]
 impl PeerClient for Peers {
     async fn ask(&self, peer: &PeerAddress, message: PeerRequest) -> Result<PeerResponse, PeerError> {
-        if self.pool.take_lost(&peer.cluster_addr) {
+        // A sign of life is what greetings are for; any other question is better asked on a new connection.
+        if matches!(message, PeerRequest::Hello(_)) && self.pool.take_lost(&peer.cluster_addr) {
             return Err(PeerError::Reset("an idle connection was closed by the peer".to_owned()));
         }
         let not_sent = |error: &dyn std::fmt::Display| PeerError::NotSent(error.to_string());
