@@ -85,6 +85,10 @@ impl Load {
 fn outcome(what: &What, answer: &Result<Answer, NoAnswer>) -> (Outcome, String) {
     let answer = match answer {
         Ok(answer) => answer,
+        // Nothing was sent; that says nothing about a token.
+        Err(NoAnswer::Connect(why)) if matches!(what, What::UseToken { .. }) => {
+            return (Outcome::Unknown, format!("not sent: {why}"));
+        }
         Err(NoAnswer::Connect(why)) => return (Outcome::Refused, format!("not sent: {why}")),
         Err(NoAnswer::Broken(why)) => return (Outcome::Unknown, format!("no answer: {why}")),
     };
