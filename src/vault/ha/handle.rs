@@ -210,8 +210,9 @@ impl Ha {
             Role::RolledBack { reason } => Err(NoLedger::RolledBack(reason)),
             Role::Uninitialised => Err(NoLedger::Uninitialised),
             Role::Unknown => Err(self.nobody(status.reason)),
-            Role::Sealed => Err(NoLedger::Sealed),
             _ if !self.shared.parts.candidate.is_unsealed() => Err(NoLedger::Sealed),
+            // Just unsealed: the election hears of it in a moment, and whoever unsealed it may ask already.
+            Role::Sealed => Err(self.nobody(String::new())),
             Role::Active { .. } | Role::HandingOver => match self.shared.term() {
                 Some(term) => Ok(Arc::new(ActiveLedger(term))),
                 None => Err(self.nobody(status.reason)),
