@@ -130,6 +130,9 @@ async fn judge(settings: &Settings, refusals: Vec<Refusal>) -> Trouble {
     }
     // A server that expects TLS, or does not, cuts the connection just as one does that is away.
     for server in settings.servers.iter().take(1) {
+        if let Some(unusable) = objection(settings, server).await {
+            return Trouble::Unusable(unusable);
+        }
         let (expected, reason) = if settings.tls.is_some() {
             ("ZooKeeper over TLS", "it speaks ZooKeeper without TLS")
         } else {
@@ -145,6 +148,20 @@ async fn judge(settings: &Settings, refusals: Vec<Refusal>) -> Trouble {
         }
     }
     Trouble::Away(reasons.join("; "))
+}
+
+/// What a server has against this node's certificate. In TLS 1.3 it says so after the handshake, and closes; what this node
+/// has sent meanwhile makes a reset of that, behind which the reason is lost. So nothing is sent here.
+async fn objection(settings: &Settings, server: &ZookeeperServer) -> Option<Unusable> {
+    settings.tls.as_ref()?;
+    let listening = async {
+        let mut stream = stream::open(settings, server).await?;
+        stream.read_u8().await.map_err(|error| stream::meaning(server, &error))
+    };
+    match timeout(GREETING, listening).await {
+        Ok(Err(Refusal::Unusable(unusable))) => Some(unusable),
+        Ok(Ok(_) | Err(Refusal::Away(_))) | Err(_) => None,
+    }
 }
 
 /// Whether a server takes part in a TLS handshake, even if that ends with a certificate which is not trusted.
