@@ -24,5 +24,6 @@ mod etcd;
 mod file;
 mod kubernetes;
 mod postgresql;
+mod steps;
 mod table;
 mod zookeeper;

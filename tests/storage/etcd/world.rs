@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use holdfast::base::clock::UnixMillis;
 use holdfast::base::random::SystemRandom;
 use holdfast::config::{ClientTls, Credential, EtcdStorage};
@@ -13,6 +12,7 @@ use holdfast::vault::physical::{Backend, BatchId, Commit, FORMAT, Feed, FeedEven
 use tokio::sync::OnceCell;
 
 use crate::etcd_server::{Etcd, PASSWORD};
+pub use crate::steps::{event, next_head, put, read, settle, until};
 
 /// How long anything may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,14 +81,6 @@ pub fn first_head() -> Head {
     }
 }
 
-pub fn next_head(head: &Head) -> Head {
-    Head { seq: head.seq + 1, batch_id: BatchId::new(&SystemRandom), ..head.clone() }
-}
-
-pub fn put(key: &str, value: impl Into<Bytes>) -> Op {
-    Op::Put { key: key.to_owned(), value: value.into() }
-}
-
 /// An active node, as far as the storage sees it.
 pub struct Writer {
     pub backend: Arc<dyn Backend>,
@@ -122,58 +114,10 @@ impl Writer {
     }
 }
 
-/// Sends a batch until its outcome is known.
-pub async fn settle(
-    backend: &dyn Backend,
-    expected: Option<&Head>,
-    next: &Head,
-    ops: &[Op],
-) -> Result<(), Commit> {
-    let sending = async {
-        loop {
-            match backend.commit(expected, next, ops).await {
-                Commit::Committed => return Ok(()),
-                Commit::Fenced { current } if current.as_ref() == Some(next) => return Ok(()),
-                Commit::Unknown { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
-                other => return Err(other),
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, sending).await.expect("a known outcome")
-}
-
-/// The value of `key`.
-pub async fn read(backend: &dyn Backend, key: &str) -> Option<Bytes> {
-    backend.get(key).await.expect("a read").value
-}
-
-/// The next event of a feed.
-pub async fn event(feed: &mut dyn Feed) -> FeedEvent {
-    let next = async {
-        loop {
-            match feed.next().await {
-                Ok(event) => return event,
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, next).await.expect("an event")
-}
-
 /// The head of the record that must come next.
 pub async fn recorded(feed: &mut dyn Feed) -> Head {
     match event(feed).await {
         FeedEvent::Record(record) => record.head,
         FeedEvent::Reset { head } => panic!("a gap, now at {head:?}"),
     }
-}
-
-/// Waits until `condition` holds.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }

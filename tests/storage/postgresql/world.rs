@@ -1,20 +1,16 @@
 //! What the tests share: one server, tables of their own for each store, and a writer.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
 use holdfast::base::clock::UnixMillis;
 use holdfast::base::random::SystemRandom;
 use holdfast::config::{ClientTls, Credential, PostgresqlStorage};
 use holdfast::vault::physical::postgresql::{PostgresqlBackend, PostgresqlRegister, open};
-use holdfast::vault::physical::{Backend, BatchId, Commit, FORMAT, Feed, FeedEvent, Head, LockName, Op};
+use holdfast::vault::physical::{Backend, BatchId, FORMAT, Head, LockName, Op};
 use tokio::sync::OnceCell;
 
 use crate::server_postgresql::{CERTIFICATE_ROLE, DATABASE, Postgresql};
-
-/// How long anything may take on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use crate::steps::{event, next_head, put, read, settle, until};
 
 static SERVER: OnceCell<Postgresql> = OnceCell::const_new();
 static NAMES: AtomicU32 = AtomicU32::new(0);
@@ -77,16 +73,8 @@ pub fn first_head() -> Head {
     }
 }
 
-pub fn next_head(head: &Head) -> Head {
-    Head { seq: head.seq + 1, batch_id: BatchId::new(&SystemRandom), ..head.clone() }
-}
-
 pub fn claim_head(head: &Head) -> Head {
     Head { epoch: head.epoch + 1, node: "vault-1".to_owned(), ..next_head(head) }
-}
-
-pub fn put(key: &str, value: impl Into<Bytes>) -> Op {
-    Op::Put { key: key.to_owned(), value: value.into() }
 }
 
 /// Makes the first head.
@@ -101,52 +89,4 @@ pub async fn write(backend: &dyn Backend, head: &Head, ops: &[Op]) -> Head {
     let next = next_head(head);
     settle(backend, Some(head), &next, ops).await.expect("a commit");
     next
-}
-
-/// Sends a batch until its outcome is known, as a node does.
-pub async fn settle(
-    backend: &dyn Backend,
-    expected: Option<&Head>,
-    next: &Head,
-    ops: &[Op],
-) -> Result<(), Commit> {
-    let sending = async {
-        loop {
-            match backend.commit(expected, next, ops).await {
-                Commit::Committed => return Ok(()),
-                Commit::Fenced { current } if current.as_ref() == Some(next) => return Ok(()),
-                Commit::Unknown { .. } => tokio::time::sleep(Duration::from_millis(50)).await,
-                other => return Err(other),
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, sending).await.expect("a known outcome")
-}
-
-/// The value of `key`, and no error.
-pub async fn read(backend: &dyn Backend, key: &str) -> Option<Bytes> {
-    backend.get(key).await.expect("a read").value
-}
-
-/// The next event of a feed.
-pub async fn event(feed: &mut dyn Feed) -> FeedEvent {
-    let next = async {
-        loop {
-            match feed.next().await {
-                Ok(event) => return event,
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, next).await.expect("an event")
-}
-
-/// Waits until `condition` holds.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }
