@@ -7,27 +7,36 @@ export HOLDFAST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/holdfast
 export PATH := $(PATH):$(HOLDFAST_CACHE)/tools/bin
 export CARGO_TERM_COLOR ?= never
 
+# Test programs that no bare `cargo test` runs; cargo's --all-targets leaves them out.
+APART = --test e2e --test chaos --test bench_ha
+
 # --- what every change must pass; nothing here writes to the work tree ---
 
 VERIFY = \
 	'formatting: cargo fmt --check' \
 	'scripts: tests/check-scripts' \
-	'lints: cargo clippy --locked --all-targets --test e2e --test chaos -- -D warnings' \
+	'lints: cargo clippy --locked --all-targets -- -D warnings && cargo clippy --locked $(APART) -- -D warnings' \
 	'documentation: RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items' \
 	'generated files: deploy/generate --check' \
 	'licences and bans: cargo deny --locked check bans licenses sources'
 
-# Thousands of seeds want an optimised program: the image's profile and target, whose crates are built anyway.
-SIMULATION = cargo test --locked --profile fast --target $(shell uname -m)-unknown-linux-musl \
-	--test simulation -- --nocapture
+# What is measured, and thousands of seeds, want an optimised program: the image's profile and target, whose crates are
+# built anyway.
+FAST = --profile fast --target $(shell uname -m)-unknown-linux-musl
+
+SIMULATION = cargo test --locked $(FAST) --test simulation -- --nocapture
+
+CHAOS = cargo test --locked --test chaos --
 
 TEST = \
 	'!tools: tests/tools all' \
 	'!lab programs: tests/lab/lab prepare' \
 	'!storage servers: tests/servers/all' \
 	$(VERIFY) \
-	'tests: HOLDFAST_SIM_SEEDS=300 cargo test --locked' \
+	'tests: HOLDFAST_SIM_SEEDS=300 cargo test --locked --no-fail-fast' \
 	'lab: tests/lab/selftest' \
+	'chaos: tests/chaos/each 1' \
+	'chaos, wrong variants: $(CHAOS) --wrong yes --backend postgresql' \
 	'!image: deploy/image/build' \
 	'simulation: HOLDFAST_SIM_SEEDS=10000 $(SIMULATION)' \
 	'end to end: tests/e2e/run short'
@@ -51,7 +60,8 @@ verify:
 ## fix         what verify finds and a program can repair
 .PHONY: fix
 fix: generate
-	cargo clippy --fix --allow-dirty --allow-staged --all-targets --test e2e --test chaos
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+	cargo clippy --fix --allow-dirty --allow-staged $(APART)
 	cargo fmt
 
 ## generate    write the generated files again (crds/, the chart's CRDs, deploy/)
@@ -104,14 +114,35 @@ sim:
 .PHONY: chaos
 chaos:
 	@[ "$(or $(BACKEND),kubernetes)" != kubernetes ] || tests/lab/lab prepare
-	@cargo test --locked --test chaos -- --backend $(or $(BACKEND),kubernetes) --minutes $(or $(MINUTES),1) \
+	@$(CHAOS) --backend $(or $(BACKEND),kubernetes) --minutes $(or $(MINUTES),1) \
 		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+## bench-ha    failover, commits and reads on every storage, measured and judged (BACKEND=types, ROUNDS=20, ONLY=parts)
+.PHONY: bench-ha
+bench-ha:
+	@tests/tools image
+	@tests/lab/lab prepare
+	@tests/servers/all
+	@cargo test --locked $(FAST) --test bench_ha -- --rounds $(or $(ROUNDS),20) $(if $(BACKEND),--backend $(BACKEND)) $(if $(ONLY),--only $(ONLY))
+
+## chaos-wrong whether chaos sees clusters that are wrong (BACKEND=postgresql)
+.PHONY: chaos-wrong
+chaos-wrong:
+	@$(CHAOS) --wrong yes --backend $(or $(BACKEND),postgresql)
 
 ## bench       throughput and failover times, measured and judged
 .PHONY: bench
 bench: image
 	@tests/lab/lab prepare
 	@tests/e2e/run bench
+
+## bench-large promotion with a million secrets and 100,000 tokens (BACKEND=etcd, postgresql or kubernetes)
+.PHONY: bench-large
+bench-large:
+	@[ "$(or $(BACKEND),etcd)" != kubernetes ] || tests/lab/lab prepare
+	@[ "$(or $(BACKEND),etcd)" = kubernetes ] || tests/servers/$(or $(BACKEND),etcd) >/dev/null
+	@BACKEND=$(or $(BACKEND),etcd) cargo test --locked $(FAST) --test processes -- \
+		promotion_of_a_large_vault --ignored --nocapture
 
 ## clean       what was built in this work tree (the cache stays: $HOLDFAST_CACHE)
 .PHONY: clean

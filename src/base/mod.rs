@@ -1,4 +1,4 @@
-//! What everything else stands on: clocks, randomness, identifiers, secrets, backoff, tasks, error classes.
+//! What everything else stands on: clocks, randomness, identifiers, secrets, backoff, tasks, connections, error classes.
 
 pub mod backoff;
 pub mod class;
@@ -8,3 +8,4 @@ pub mod id;
 pub mod random;
 pub mod secret;
 pub mod task;
+pub mod tcp;

@@ -8,7 +8,7 @@ use holdfast::base::clock::SystemClock;
 use holdfast::base::random::SystemRandom;
 use holdfast::config::{Environment, parse};
 use holdfast::vault::node::{BackendTable, Surroundings};
-use holdfast::vault::physical::{Backend, FeedEvent, Head, Journal};
+use holdfast::vault::physical::{Backend, FeedEvent, HaBackend, Head, Journal};
 use tokio::task::JoinHandle;
 
 use crate::http::until;
@@ -18,6 +18,8 @@ use crate::testbed::PATIENCE;
 /// The follower.
 pub struct Audit {
     backend: Arc<dyn Backend>,
+    /// The lock beside it.
+    pub lock: Arc<dyn HaBackend>,
     epoch: Arc<AtomicU64>,
     rows: Arc<Mutex<Vec<Row>>>,
     task: JoinHandle<()>,
@@ -32,7 +34,8 @@ impl Audit {
         let opened = BackendTable::default().storage(&config.storage, &around).await.unwrap();
         let (epoch, rows) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
         let follower = follow(Arc::clone(&opened.backend), Arc::clone(&epoch), Arc::clone(&rows));
-        let audit = Self { backend: opened.backend, epoch, rows, task: tokio::spawn(follower) };
+        let lock = opened.lock.unwrap();
+        let audit = Self { backend: opened.backend, lock, epoch, rows, task: tokio::spawn(follower) };
         until("the head", PATIENCE, || async {
             if audit.epoch() > 0 { Ok(()) } else { Err("no head".to_owned()) }
         })
@@ -43,6 +46,11 @@ impl Audit {
     /// The newest epoch seen.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// The commits seen so far.
+    pub fn rows(&self) -> Vec<Row> {
+        self.rows.lock().unwrap().clone()
     }
 
     /// All commits up to the one that the storage stands at now.
@@ -108,11 +116,11 @@ async fn follow(backend: Arc<dyn Backend>, epoch: Arc<AtomicU64>, rows: Arc<Mute
 
 fn row(record: &Journal, follows_reset: bool) -> Row {
     Row {
-        cluster: record.head.cluster.clone(),
+        cluster: record.head.cluster.to_string(),
         epoch: record.head.epoch,
         seq: record.head.seq,
         batch: record.head.batch_id.to_string(),
-        node: record.head.node.clone(),
+        node: record.head.node.to_string(),
         replaced: record.replaced.as_ref().map(|head| head.batch_id.to_string()),
         follows_reset,
     }

@@ -65,24 +65,29 @@ pub fn write_history(path: &Path, events: &[Event], journal: &[Row]) {
     }
 }
 
-/// Writes the page of the last long run.
-pub fn keep(backend: &str, length: &str, totals: &str) {
+fn said(program: &str, arguments: &[&str]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let said = |program: &str, arguments: &[&str]| {
-        let output = std::process::Command::new(program).args(arguments).current_dir(root).output();
-        output.map_or_else(
-            |_| String::new(),
-            |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-        )
-    };
-    let text = format!(
-        "# Chaos on {backend}: the last long run\n\n{}, {}, {length}, {} cores, Linux {}. Made by `make chaos`.\n\n```\n{totals}```\n",
+    let output = std::process::Command::new(program).args(arguments).current_dir(root).output();
+    output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The day, the commit and the machine.
+pub fn about() -> String {
+    format!(
+        "{}, {}, {} cores, Linux {}",
         said("date", &["-u", "+%Y-%m-%d"]),
         said("git", &["describe", "--always", "--dirty"]),
         said("nproc", &[]),
         said("uname", &["-r"]),
+    )
+}
+
+/// Writes the page of the last long run.
+pub fn keep(backend: &str, about: &str, totals: &str) {
+    let text = format!(
+        "# Chaos on {backend}: the last long run\n\n{about}. Made by `make chaos`.\n\n```\n{totals}```\n"
     );
-    let folder = root.join("docs/results");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/results");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(format!("chaos-{backend}.md")), text).unwrap();
 }

@@ -154,20 +154,44 @@ fn nodes_that_differ_in_the_end_are_found() {
 
 #[test]
 fn a_plan_follows_from_its_seed_and_has_every_kind_once_before_one_comes_again() {
-    let abilities = plan::Abilities { members: 3, lock: true };
-    let first = plan::plan(7, abilities, &[], plan::KINDS.len());
-    assert_eq!(first, plan::plan(7, abilities, &[], plan::KINDS.len()));
-    assert_ne!(first, plan::plan(8, abilities, &[], plan::KINDS.len()));
+    use plan::Kind;
+    let abilities = plan::Abilities { members: 3, lock: true, writer: true, throttle: true };
+    let of = |seed, abilities, only, count| {
+        plan::plan(plan::Wish { seed, only, is_brisk: false }, abilities, count)
+    };
+    // The last kind is of the end of a run, not of its plan.
+    let planned = &plan::KINDS[..plan::KINDS.len() - 1];
+    assert_eq!(plan::KINDS.last(), Some(&Kind::RestoreOlderCopy));
+    let first = of(7, abilities, &[], planned.len());
+    assert_eq!(first, of(7, abilities, &[], planned.len()));
+    assert_ne!(first, of(8, abilities, &[], planned.len()));
     let mut kinds: Vec<_> = first.iter().map(|step| step.kind).collect();
     kinds.sort_unstable();
-    assert_eq!(kinds, plan::KINDS);
-    let bare = plan::plan(7, plan::Abilities { members: 1, lock: false }, &[], 100);
-    let is_possible =
-        |kind| !matches!(kind, plan::Kind::EditLock | plan::Kind::DeleteLock | plan::Kind::KillLeadingMember);
+    assert_eq!(kinds, planned);
+    let nothing = plan::Abilities { members: 1, lock: false, writer: false, throttle: false };
+    let bare = of(7, nothing, &[], 100);
+    let is_possible = |kind| {
+        use Kind::{BlockWriter, DeleteLock, EditLock, FreezeWriter, KillLeadingMember, ThrottleApiServer};
+        !matches!(
+            kind,
+            EditLock | DeleteLock | KillLeadingMember | FreezeWriter | BlockWriter | ThrottleApiServer
+        )
+    };
     assert!(bare.iter().all(|step| is_possible(step.kind)));
-    let named = plan::Kind::parse("hold-write-past-claim").unwrap();
-    assert_eq!(named, plan::Kind::HoldWritePastClaim);
-    let alone = plan::plan(7, abilities, &[named, plan::Kind::StepDown], 3);
+    let named = Kind::parse("hold-write-past-claim").unwrap();
+    assert_eq!(named, Kind::HoldWritePastClaim);
+    let alone = of(7, abilities, &[named, Kind::RestoreOlderCopy, Kind::StepDown], 3);
     let kinds: Vec<_> = alone.iter().map(|step| step.kind).collect();
-    assert_eq!(kinds, [named, plan::Kind::StepDown, named]);
+    assert_eq!(kinds, [named, Kind::StepDown, named]);
+}
+
+#[test]
+fn the_faults_of_a_short_run_are_short() {
+    let abilities = plan::Abilities { members: 3, lock: true, writer: true, throttle: true };
+    let plan = |is_brisk| plan::plan(plan::Wish { seed: 7, only: &[], is_brisk }, abilities, 100);
+    let (long, brisk) = (plan(false), plan(true));
+    assert!(long.iter().any(|step| step.lasts > 20.0));
+    assert!(brisk.iter().all(|step| step.lasts <= 8.0));
+    let kinds = |steps: &[plan::Step]| steps.iter().map(|step| step.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&long), kinds(&brisk));
 }

@@ -29,6 +29,8 @@ pub enum Way {
     Hold,
     /// Everything arrives this much later.
     Delay(Duration),
+    /// Only what came before this moment arrives.
+    Before(Instant),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -198,8 +200,10 @@ async fn carry(client: TcpStream, target: SocketAddr, state: watch::Receiver<Sta
         }
     };
     tokio::select! {
-        () = both => {}
+        // What breaks a connection may let its direction pass again: nothing of what was held gets through then.
+        biased;
         _ = breaks.wait_for(|state| state.generation != generation) => {}
+        () = both => {}
     }
 }
 
@@ -251,7 +255,8 @@ async fn open(state: &mut watch::Receiver<State>, way: fn(&State) -> Way, arrive
         match now {
             Way::Pass => return,
             Way::Delay(by) => return tokio::time::sleep_until(arrived + by).await,
-            Way::Hold => {
+            Way::Before(moment) if arrived < moment => return,
+            Way::Hold | Way::Before(_) => {
                 if state.changed().await.is_err() {
                     return;
                 }

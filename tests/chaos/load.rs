@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::http::{Answer, Http, NoAnswer};
 use crate::random::Seeded;
 use crate::record::{Event, Index, Outcome, Record, What};
+use crate::testbed::Testbed;
 
 pub const REGISTERS: u32 = 4;
 pub const COUNTERS: u32 = 2;
@@ -19,6 +20,8 @@ pub const COUNTERS: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(10);
 const CLIENTS: u32 = 12;
 const USES: u32 = 3;
+/// More tokens than a round makes.
+const TOKENS: u32 = 1_000_000;
 
 /// Running clients.
 pub struct Load {
@@ -26,8 +29,18 @@ pub struct Load {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Where clients write.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// A token that may do everything.
+    pub token: String,
+    /// What the names of the mounts `registers` and `counters` begin with.
+    pub prefix: String,
+}
+
 struct Client {
     number: u32,
+    prefix: String,
     /// The only node that it asks, except to see what others think of a token.
     pinned: Option<usize>,
     nodes: Vec<Http>,
@@ -41,22 +54,31 @@ struct Client {
 }
 
 impl Load {
-    /// Starts clients with the token `root`. Half of them go to any node by way of a proxy (`links`), each of the others
+    /// Starts clients at `place`. Half of them go to any node by way of a proxy (`links`), each of the others
     /// to one node alone, without a proxy: what happens at one node shall not hold up all of them.
-    pub fn start(links: &[String], direct: &[String], root: &str, seed: u64, record: &Arc<Record>) -> Self {
+    pub fn start(
+        links: &[String],
+        direct: &[String],
+        place: &Place,
+        round: u32,
+        seed: u64,
+        record: &Arc<Record>,
+    ) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
-        let tokens = Arc::new(AtomicU32::new(0));
+        let tokens = Arc::new(AtomicU32::new(round * TOKENS));
         let tasks = (0..CLIENTS)
             .map(|number| {
                 let pinned = (number < CLIENTS / 2).then_some(number as usize % direct.len());
                 let urls = if pinned.is_some() { direct } else { links };
                 let nodes = urls.iter().map(|url| {
-                    let mut http = Http::new(url).with_token(root);
+                    let mut http = Http::new(url).with_token(&place.token);
                     http.patience = PATIENCE;
                     http
                 });
+                let number = round * CLIENTS + number;
                 let client = Client {
                     number,
+                    prefix: place.prefix.clone(),
                     pinned,
                     nodes: nodes.collect(),
                     random: Seeded::new(seed ^ (u64::from(number) << 32)),
@@ -70,6 +92,15 @@ impl Load {
             })
             .collect();
         Self { is_over, tasks }
+    }
+
+    /// Clients of all nodes of a testbed. Those of several rounds that write to one record do not mix up.
+    pub fn of(testbed: &Testbed, round: u32, seed: u64, record: &Arc<Record>) -> Self {
+        let links: Vec<String> =
+            testbed.nodes.iter().map(|node| format!("http://{}", node.clients.address)).collect();
+        let direct: Vec<String> = testbed.nodes.iter().map(|node| node.direct.url.clone()).collect();
+        let place = Place { token: testbed.token.clone(), prefix: String::new() };
+        Self::start(&links, &direct, &place, round, seed, record)
     }
 
     /// Ends it; the last calls are awaited.
@@ -136,7 +167,7 @@ impl Client {
 
     async fn register(&mut self) {
         let key = u32::try_from(self.random.below(REGISTERS as usize)).unwrap_or(0);
-        let path = format!("registers/r{key}");
+        let path = format!("{}registers/r{key}", self.prefix);
         let node = self.any_node();
         if self.random.below(2) == 0 {
             self.written += 1;
@@ -151,7 +182,7 @@ impl Client {
 
     async fn count(&mut self) {
         let counter = u32::try_from(self.random.below(COUNTERS as usize)).unwrap_or(0);
-        let path = format!("counters/data/c{counter}");
+        let path = format!("{}counters/data/c{counter}", self.prefix);
         let node = self.any_node();
         let Ok(found) = self.nodes[node].call("GET", &path, None).await else { return };
         let (count, version) = match found.status {

@@ -32,148 +32,66 @@ mod http;
 mod node;
 #[path = "../support/pki.rs"]
 mod pki;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/postgresql.rs"]
 mod postgresql_server;
 #[path = "../processes/store.rs"]
 #[allow(dead_code)]
 mod store;
-
 #[path = "../support/zookeeper.rs"]
 mod zookeeper_server;
 
 mod audit;
+mod crowd;
 mod finish;
 mod judge;
+#[allow(dead_code)]
 mod link;
 mod load;
 mod members;
 mod nemesis;
 mod plan;
+mod pointed;
 mod process;
 mod random;
 mod record;
 mod report;
+mod restore;
+mod run;
+mod serve;
+mod settings;
 mod testbed;
+mod throttle;
+mod tunnel;
+mod variants;
+mod writer;
+mod wrong;
 
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use audit::Audit;
-use load::Load;
-use nemesis::Nemesis;
-use plan::Kind;
-use record::Record;
-use store::Store;
-use testbed::Testbed;
-
-/// From this length on a run's result is kept.
-const KEPT_MINUTES: f64 = 10.0;
-/// More steps than fit into a day.
-const STEPS: usize = 50_000;
-
-struct Settings {
-    backend: String,
-    minutes: f64,
-    seed: u64,
-    only: Vec<Kind>,
-}
+use settings::{Settings, USAGE};
 
 fn main() -> ExitCode {
-    let settings = match settings() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, config] = arguments.as_slice()
+        && command == "serve"
+    {
+        return serve::serve(std::path::Path::new(config));
+    }
+    let settings = match Settings::from_arguments(arguments.into_iter()) {
         Ok(settings) => settings,
         Err(why) => {
-            eprintln!("{why}\nusage: chaos [--backend TYPE] [--minutes N] [--seed N] [--only KIND,KIND]");
+            eprintln!("{why}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
-    if runtime.unwrap().block_on(run(&settings)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn settings() -> Result<Settings, String> {
-    let any = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| u64::from(time.subsec_nanos()));
-    let mut settings =
-        Settings { backend: "kubernetes".to_owned(), minutes: 1.0, seed: any(), only: Vec::new() };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
-        let wrong = |error: &dyn std::fmt::Display| format!("{name} {value}: {error}");
-        match name.as_str() {
-            "--backend" => settings.backend = value,
-            "--minutes" => settings.minutes = value.parse().map_err(|error| wrong(&error))?,
-            "--seed" => settings.seed = value.parse().map_err(|error| wrong(&error))?,
-            "--only" => {
-                let kinds = value.split(',').map(|kind| Kind::parse(kind).ok_or_else(|| wrong(&kind)));
-                settings.only = kinds.collect::<Result<_, _>>()?;
-            }
-            _ => return Err(format!("{name} is not known")),
-        }
-    }
-    Ok(settings)
-}
-
-async fn open(backend: &str) -> Store {
-    match backend {
-        "kubernetes" => Store::kubernetes().await,
-        "consul" => Store::consul().await,
-        "etcd" => Store::etcd().await,
-        "postgresql" => Store::postgresql().await,
-        "zookeeper" => Store::zookeeper().await,
-        other => panic!("{other} is no storage of this harness"),
-    }
-}
-
-/// Runs; whether nothing is wrong.
-async fn run(settings: &Settings) -> bool {
-    let Settings { backend, minutes, seed, only } = settings;
-    println!("chaos on {backend} for {minutes} minutes, SEED={seed}");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("build/chaos/{backend}-{seed}"));
-    std::fs::remove_dir_all(&folder).ok();
-    std::fs::create_dir_all(&folder).unwrap();
-
-    let mut testbed = Testbed::start(open(backend).await, &folder).await;
-    let audit = Audit::start(&testbed.stanza).await;
-    let tokens_before = finish::tokens(&testbed).await;
-    let record = Arc::new(Record::new());
-    let links: Vec<String> =
-        testbed.nodes.iter().map(|node| format!("http://{}", node.clients.address)).collect();
-    let direct: Vec<String> = testbed.nodes.iter().map(|node| node.direct.url.clone()).collect();
-    let load = Load::start(&links, &direct, &testbed.token, *seed, &record);
-
-    let steps = plan::plan(*seed, testbed.members.abilities(), only, STEPS);
-    let begun = Instant::now();
-    let mut nemesis = Nemesis {
-        testbed: &mut testbed,
-        audit: &audit,
-        record: Arc::clone(&record),
-        faults: Vec::new(),
-        stuck: Vec::new(),
+    let runtime = runtime.unwrap();
+    let is_right = match &settings.pointed {
+        Some(pointed) => runtime.block_on(pointed::run(&settings, pointed)),
+        None if settings.is_wrong => runtime.block_on(variants::run(&settings)),
+        None => runtime.block_on(run::run(&settings)),
     };
-    for step in &steps {
-        if begun.elapsed() > Duration::from_secs_f64(minutes * 60.0) || !nemesis.stuck.is_empty() {
-            break;
-        }
-        nemesis.carry_out(step).await;
-    }
-    let (faults, mut wrong) = (nemesis.faults, nemesis.stuck);
-    load.end().await;
-
-    let mut stored = finish::stored(&testbed, &mut wrong).await;
-    stored.tokens = finish::tokens(&testbed).await.saturating_sub(tokens_before);
-    let journal = audit.finish().await.unwrap_or_else(|why| {
-        wrong.push(why);
-        Vec::new()
-    });
-    let events = record.events();
-    finish::write_history(&folder.join("history.jsonl"), &events, &journal);
-    wrong.extend(judge::judge(&events, &journal, &stored));
-
-    let totals = report::totals(&events, &journal, &faults, &wrong);
-    println!("\n{totals}\nhistory and logs are in {}", folder.display());
-    if *minutes >= KEPT_MINUTES && only.is_empty() {
-        finish::keep(backend, &format!("{minutes} minutes, SEED={seed}"), &totals);
-    }
-    wrong.is_empty()
+    if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,5 +1,6 @@
 //! What can be done to the servers of a storage, and to the lock in it by hand.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::block_in_place;
@@ -10,6 +11,8 @@ use crate::store::Store;
 
 /// Name of the Lease, and of the folder of keys, as the stanza gives it.
 const NAME: &str = "gate";
+/// The service account that the servers have at the API server.
+pub const ACCOUNT: &str = "holdfast";
 const ETCD_LOCK: &str = "/gate/lock";
 const EDIT_ROW: &str = "UPDATE holdfast_lock SET version = version + 1, record = jsonb_set(record::jsonb, '{holder}', '\"somebody\"')::text";
 const DELETE_ROW: &str = "DELETE FROM holdfast_lock";
@@ -24,14 +27,20 @@ impl Members {
         Self { store }
     }
 
+    /// The servers themselves.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub fn abilities(&self) -> Abilities {
+        let several = |members, lock| Abilities { members, lock, writer: false, throttle: false };
         match &self.store {
-            Store::Kubernetes(_) => Abilities { members: 1, lock: true },
-            Store::Etcd(etcd) => Abilities { members: etcd.addresses().len(), lock: true },
-            Store::Consul(consul) => Abilities { members: consul.members.len(), lock: true },
+            Store::Kubernetes(_) => Abilities { throttle: true, ..several(1, true) },
+            Store::Etcd(etcd) => several(etcd.addresses().len(), true),
+            Store::Consul(consul) => several(consul.members.len(), true),
             // Its lock takes changes by its owner alone.
-            Store::Zookeeper(ensemble) => Abilities { members: ensemble.count(), lock: false },
-            Store::Postgresql(_) => Abilities { members: 1, lock: true },
+            Store::Zookeeper(ensemble) => several(ensemble.count(), false),
+            Store::Postgresql(_) => Abilities { writer: true, ..several(1, true) },
         }
     }
 
@@ -140,7 +149,7 @@ impl Members {
                 let patched = patched.patch(NAME, &kube::api::PatchParams::default(), &patch).await;
                 patched.map(|_| ()).map_err(|error| error.to_string())
             }
-            Store::Etcd(etcd) => block_in_place(|| {
+            Store::Etcd(etcd) => attempt(|| {
                 let old = etcd.ctl(&["get", ETCD_LOCK, "--print-value-only"]);
                 let mut record: serde_json::Value =
                     serde_json::from_str(&old).map_err(|error| format!("{old}: {error}"))?;
@@ -149,7 +158,7 @@ impl Members {
                 Ok(())
             }),
             Store::Zookeeper(_) => Err("the lock takes changes by its owner alone".to_owned()),
-            Store::Postgresql(server) => block_in_place(|| {
+            Store::Postgresql(server) => attempt(|| {
                 server.sql(postgresql_server::DATABASE, &[EDIT_ROW]);
                 Ok(())
             }),
@@ -157,6 +166,9 @@ impl Members {
                 let path = format!("kv/{NAME}/lock");
                 let (status, old) = consul.ask(0, "GET", &format!("{path}?raw"), None).await;
                 let mut record = old.clone();
+                if !record.is_object() {
+                    return Err(format!("{status} {old}"));
+                }
                 record["holder"] = "somebody".into();
                 let (put, answer) = consul.ask(0, "PUT", &path, Some(&record)).await;
                 if put == 200 { Ok(()) } else { Err(format!("{status} {old}, {put} {answer}")) }
@@ -172,12 +184,12 @@ impl Members {
                 let deleted = deleted.delete(NAME, &kube::api::DeleteParams::default()).await;
                 deleted.map(|_| ()).map_err(|error| error.to_string())
             }
-            Store::Etcd(etcd) => block_in_place(|| {
+            Store::Etcd(etcd) => attempt(|| {
                 etcd.ctl(&["del", ETCD_LOCK]);
                 Ok(())
             }),
             Store::Zookeeper(_) => Err("the lock takes changes by its owner alone".to_owned()),
-            Store::Postgresql(server) => block_in_place(|| {
+            Store::Postgresql(server) => attempt(|| {
                 server.sql(postgresql_server::DATABASE, &[DELETE_ROW]);
                 Ok(())
             }),
@@ -189,9 +201,50 @@ impl Members {
     }
 }
 
-async fn leases(kubeconfig: &std::path::Path) -> kube::Api<k8s_openapi::api::coordination::v1::Lease> {
+/// Runs a command that panics if it fails: one that comes to nothing is no reason to lose a run.
+fn attempt(command: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let guarded = std::panic::AssertUnwindSafe(command);
+    block_in_place(|| {
+        std::panic::catch_unwind(guarded).unwrap_or_else(|_| Err("the command failed".to_owned()))
+    })
+}
+
+async fn leases(kubeconfig: &Path) -> kube::Api<k8s_openapi::api::coordination::v1::Lease> {
+    kube::Api::namespaced(client(kubeconfig).await, "default")
+}
+
+/// A client of the API server with the rights of `kubeconfig`.
+pub async fn client(kubeconfig: &Path) -> kube::Client {
     use kube::config::{Config, KubeConfigOptions, Kubeconfig};
     let file = Kubeconfig::read_from(kubeconfig).unwrap();
     let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
-    kube::Api::namespaced(kube::Client::try_from(config).unwrap(), "default")
+    kube::Client::try_from(config).unwrap()
+}
+
+/// `kubeconfig`, of an administrator, as one of an account that the API server may throttle, which it never does to
+/// administrators.
+pub async fn account(kubeconfig: &Path) -> String {
+    use k8s_openapi::api::authentication::v1::TokenRequest;
+    use k8s_openapi::api::core::v1::ServiceAccount;
+    use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+    let client = client(kubeconfig).await;
+    let accounts: kube::Api<ServiceAccount> = kube::Api::namespaced(client.clone(), "default");
+    let account = serde_json::json!({"metadata": {"name": ACCOUNT}});
+    let post = kube::api::PostParams::default();
+    accounts.create(&post, &serde_json::from_value(account).unwrap()).await.unwrap();
+    let binding = serde_json::json!({
+        "metadata": {"name": ACCOUNT},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": "default"}],
+    });
+    let bindings: kube::Api<ClusterRoleBinding> = kube::Api::all(client);
+    bindings.create(&post, &serde_json::from_value(binding).unwrap()).await.unwrap();
+    let asked: TokenRequest =
+        serde_json::from_value(serde_json::json!({"spec": {"audiences": [], "expirationSeconds": 86_400}}))
+            .unwrap();
+    let token = accounts.create_token_request(ACCOUNT, &post, &asked).await.unwrap().status.unwrap().token;
+    let text = std::fs::read_to_string(kubeconfig).unwrap();
+    let (before, rest) = text.split_once("token: ").unwrap();
+    let (_, after) = rest.split_once('}').unwrap();
+    format!("{before}token: {token}}}{after}")
 }

@@ -6,10 +6,19 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::audit::Audit;
+use crate::crowd::{self, Deeds};
 use crate::link::{Link, Way};
 use crate::plan::{Directions, Kind, Step};
 use crate::record::{Record, Time};
+use crate::store::Store;
 use crate::testbed::{NODES, PATIENCE, Testbed};
+use crate::throttle;
+use crate::writer::{Barrier, Stopped};
+
+/// The node whose wall clock can be stepped.
+pub const CLOCK_NODE: usize = 2;
+/// How far it is stepped, seconds: what cluster time may follow, and further than the life of the tokens.
+const STEPS: [i64; 4] = [20, -20, 18_000, -18_000];
 
 /// How long a held write waits for the claim of a successor.
 const CLAIM: Duration = Duration::from_secs(25);
@@ -21,8 +30,9 @@ const SLOW: Duration = Duration::from_millis(40);
 #[derive(Debug, Clone)]
 pub struct Fault {
     pub kind: Kind,
-    /// From its begin to the first acknowledged write after its end.
-    pub longest_gap: Time,
+    /// The longest time without an acknowledged write from its begin to the first one after its end; `None`: there must
+    /// be none any more.
+    pub longest_gap: Option<Time>,
 }
 
 /// The one who does it.
@@ -39,18 +49,27 @@ fn seconds(span: f64) -> Duration {
     Duration::from_secs_f64(span)
 }
 
-impl Nemesis<'_> {
-    /// Carries out one step and waits until the cluster works again.
-    pub async fn carry_out(&mut self, step: &Step) {
-        let (begin, first, epoch) = (self.record.now(), self.record.len(), self.audit.epoch());
+impl<'a> Nemesis<'a> {
+    pub fn new(testbed: &'a mut Testbed, audit: &'a Audit, record: &Arc<Record>) -> Self {
+        Self { testbed, audit, record: Arc::clone(record), faults: Vec::new(), stuck: Vec::new() }
+    }
+
+    /// Carries out one step, and does not wait for a recovery.
+    pub async fn do_only(&mut self, step: &Step) -> String {
         let leader = match self.testbed.leader().await {
             Some(leader) => leader,
             None => step.choice % NODES,
         };
         let standby = (leader + 1 + step.choice % (NODES - 1)) % NODES;
+        self.fault(step, leader, standby).await
+    }
+
+    /// Carries out one step and waits until the cluster works again.
+    pub async fn carry_out(&mut self, step: &Step) {
+        let (begin, first, epoch) = (self.record.now(), self.record.len(), self.audit.epoch());
         let slow = if step.slow { Way::Delay(SLOW) } else { Way::Pass };
         self.testbed.nodes.iter().flat_map(|node| &node.storage).for_each(|link| link.set(slow, slow));
-        let did = self.fault(step, leader, standby).await;
+        let did = self.do_only(step).await;
         self.testbed.nodes.iter().flat_map(|node| &node.storage).for_each(|link| link.heal(false));
         let healed = self.record.now();
         self.until_it_works(step, healed).await;
@@ -66,7 +85,7 @@ impl Nemesis<'_> {
             longest_gap as f64 / 1e6,
             self.audit.epoch().saturating_sub(epoch),
         );
-        self.faults.push(Fault { kind: step.kind, longest_gap });
+        self.faults.push(Fault { kind: step.kind, longest_gap: Some(longest_gap) });
         tokio::time::sleep(seconds(step.pause)).await;
     }
 
@@ -136,6 +155,68 @@ impl Nemesis<'_> {
             }
             Kind::KillMember | Kind::FreezeMember | Kind::KillLeadingMember => self.member(step).await,
             Kind::EditLock | Kind::DeleteLock => self.lock_by_hand(step).await,
+            Kind::CrowdAtLock => {
+                let seed = self.record.now();
+                let members = &self.testbed.members;
+                let Deeds { edits, deletes, conflicts, failures } =
+                    crowd::disturb(members, &self.audit.lock, seed, lasts).await;
+                format!(
+                    "{kind} for {:.1} s ({edits} edits, {deletes} deletes, {conflicts} conflicts, {failures} failures)",
+                    step.lasts
+                )
+            }
+            Kind::StepClock => self.step_clock(step, leader).await,
+            Kind::FreezeWriter | Kind::BlockWriter => self.stop_writer(step).await,
+            Kind::ThrottleApiServer => self.throttle(step).await,
+            // Not of a plan.
+            Kind::RestoreOlderCopy => kind.to_string(),
+        }
+    }
+
+    /// Steps the wall clock of one node, and back. If that node does not lead, the one that does steps down meanwhile.
+    async fn step_clock(&self, step: &Step, leader: usize) -> String {
+        let by = STEPS[step.choice % STEPS.len()];
+        let node = &self.testbed.nodes[CLOCK_NODE];
+        node.step_clock(&self.testbed.folder, by);
+        let mut who = "which leads";
+        tokio::time::sleep(seconds(step.lasts / 2.0)).await;
+        if leader != CLOCK_NODE {
+            self.step_down(leader, &Step { lasts: 0.0, ..*step }).await;
+            who = "while the leader steps down";
+        }
+        tokio::time::sleep(seconds(step.lasts / 2.0)).await;
+        let leads = self.testbed.leader().await;
+        node.step_clock(&self.testbed.folder, 0);
+        format!(
+            "{} of node {CLOCK_NODE}, {who}, by {by} s for {:.1} s; node {leads:?} led at the end",
+            step.kind, step.lasts
+        )
+    }
+
+    async fn stop_writer(&self, step: &Step) -> String {
+        let Store::Postgresql(server) = self.testbed.members.store() else { return step.kind.to_string() };
+        let barrier = Barrier::put(server).await;
+        let number = match barrier.held_up().await {
+            Ok(number) => number,
+            Err(why) => return format!("{} (did not succeed: {why})", step.kind),
+        };
+        if step.kind == Kind::BlockWriter {
+            tokio::time::sleep(seconds(step.lasts)).await;
+            barrier.lift().await;
+        } else {
+            let stopped = Stopped::at(number);
+            barrier.lift().await;
+            tokio::time::sleep(seconds(step.lasts)).await;
+            drop(stopped);
+        }
+        format!("{} (process {number}) for {:.1} s", step.kind, step.lasts)
+    }
+
+    async fn throttle(&self, step: &Step) -> String {
+        let Store::Kubernetes(server) = self.testbed.members.store() else { return step.kind.to_string() };
+        match throttle::throttle(&server.kubeconfig(), seconds(step.lasts)).await {
+            Ok(count) => format!("{} for {:.1} s ({count} requests refused)", step.kind, step.lasts),
+            Err(why) => format!("{} (did not succeed: {why})", step.kind),
         }
     }
 

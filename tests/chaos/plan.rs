@@ -1,7 +1,4 @@
 //! What will be done to the cluster, in which order and for how long: it follows from the seed alone.
-//!
-//! Not yet done here: a PostgreSQL writer frozen in the middle of a statement, a storage restored from an older copy, a
-//! stepped wall clock. Each would be a [`Kind`] of its own.
 
 use std::fmt;
 
@@ -32,6 +29,17 @@ pub enum Kind {
     KillLeadingMember,
     EditLock,
     DeleteLock,
+    /// Ten writers edit and delete the lock at once.
+    CrowdAtLock,
+    /// The process of PostgreSQL that carries out a commit stops while it holds the row of the head.
+    FreezeWriter,
+    /// The same commit waits for a stranger's transaction, and holds the row.
+    BlockWriter,
+    ThrottleApiServer,
+    /// The wall clock of one node is stepped.
+    StepClock,
+    /// Comes last, if at all.
+    RestoreOlderCopy,
 }
 
 /// All of them.
@@ -58,6 +66,12 @@ pub const KINDS: &[Kind] = &[
     Kind::KillLeadingMember,
     Kind::EditLock,
     Kind::DeleteLock,
+    Kind::CrowdAtLock,
+    Kind::FreezeWriter,
+    Kind::BlockWriter,
+    Kind::ThrottleApiServer,
+    Kind::StepClock,
+    Kind::RestoreOlderCopy,
 ];
 
 impl Kind {
@@ -65,6 +79,15 @@ impl Kind {
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.trim().replace('-', " ");
         KINDS.iter().find(|kind| kind.to_string() == name).copied()
+    }
+
+    /// How long it lasts at most in a short run, seconds.
+    fn brisk(self) -> f64 {
+        match self {
+            // Longer than a Lease of six seconds, so that another takes over.
+            Self::PauseLeader | Self::CutLeaderFromStorage => 8.0,
+            _ => 2.0,
+        }
     }
 }
 
@@ -112,18 +135,45 @@ pub struct Abilities {
     pub members: usize,
     /// Whether its lock can be changed by hand.
     pub lock: bool,
+    /// Whether it is PostgreSQL, whose processes can be stopped in the middle of a statement.
+    pub writer: bool,
+    /// Whether it is an API server.
+    pub throttle: bool,
 }
 
-/// The faults of a run, more than it will need. Every kind comes once before one comes again; with `only` these kinds
-/// alone, again and again in this order.
-pub fn plan(seed: u64, abilities: Abilities, only: &[Kind], count: usize) -> Vec<Step> {
-    let mut random = Seeded::new(seed);
-    if !only.is_empty() {
-        return only.iter().cycle().take(count).map(|kind| step(*kind, &mut random)).collect();
+/// What is asked of a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    pub seed: u64,
+    /// These kinds alone, again and again in this order; empty: all that are possible, every kind once before one comes
+    /// again.
+    pub only: &'a [Kind],
+    /// Faults that end sooner, where nothing is lost by it: for runs that shall see many kinds in a minute.
+    pub is_brisk: bool,
+}
+
+/// The faults of a run, more than it will need.
+pub fn plan(wish: Wish, abilities: Abilities, count: usize) -> Vec<Step> {
+    let mut random = Seeded::new(wish.seed);
+    let step = |kind: Kind, random: &mut Seeded| {
+        let mut step = step(kind, random);
+        if wish.is_brisk {
+            step.lasts = step.lasts.min(kind.brisk());
+            step.pause = step.pause.min(0.5);
+        }
+        step
+    };
+    if !wish.only.is_empty() {
+        let kinds: Vec<Kind> =
+            wish.only.iter().copied().filter(|kind| *kind != Kind::RestoreOlderCopy).collect();
+        return kinds.iter().cycle().take(count).map(|kind| step(*kind, &mut random)).collect();
     }
     let possible = |kind: &&Kind| match kind {
         Kind::EditLock | Kind::DeleteLock => abilities.lock,
         Kind::KillLeadingMember => abilities.members > 1,
+        Kind::FreezeWriter | Kind::BlockWriter => abilities.writer,
+        Kind::ThrottleApiServer => abilities.throttle,
+        Kind::RestoreOlderCopy => false,
         _ => true,
     };
     let mut steps = Vec::new();
@@ -142,6 +192,7 @@ fn step(kind: Kind, random: &mut Seeded) -> Step {
         Kind::PauseLeader => (2.0, 14.0),
         Kind::CutLeaderFromStorage | Kind::CutLeaderFromPeers => (1.0, 14.0),
         Kind::HoldWritePastClaim => (1.0, 30.0),
+        Kind::FreezeWriter => (2.0, 30.0),
         Kind::KillLeader | Kind::TerminateLeader => (0.0, 8.0),
         Kind::StepDown | Kind::EditLock | Kind::DeleteLock => (1.0, 4.0),
         Kind::LoseStorageAnswers | Kind::LosePeerAnswers | Kind::LoseClientAnswers => (2.0, 4.0),

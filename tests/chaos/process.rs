@@ -7,6 +7,37 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+/// What is run as a server.
+#[derive(Debug, Clone)]
+pub enum Program {
+    /// `holdfast`, at this path.
+    Holdfast(PathBuf),
+    /// This program itself, which has a server in it whose clock and storage it can choose.
+    Own,
+}
+
+impl Program {
+    /// The program that was built with the tests.
+    pub fn built() -> Self {
+        Self::Holdfast(PathBuf::from(env!("CARGO_BIN_EXE_holdfast")))
+    }
+
+    fn command(&self, config: &Path) -> Command {
+        match self {
+            Self::Holdfast(path) => {
+                let mut command = Command::new(path);
+                command.arg("server").arg(format!("-config={}", config.display()));
+                command
+            }
+            Self::Own => {
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command.arg("serve").arg(config);
+                command
+            }
+        }
+    }
+}
+
 /// A running, stopped or ended server.
 pub struct Process {
     child: Child,
@@ -17,12 +48,11 @@ pub struct Process {
 
 impl Process {
     /// Starts a server with the configuration `<folder>/<name>.hcl`; it logs to `<folder>/<name>.log`.
-    pub fn start(folder: &Path, name: &str) -> Self {
+    pub fn start(program: &Program, folder: &Path, name: &str) -> Self {
         let log = folder.join(format!("{name}.log"));
         let output = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
-            .arg("server")
-            .arg(format!("-config={}", folder.join(format!("{name}.hcl")).display()))
+        let child = program
+            .command(&folder.join(format!("{name}.hcl")))
             .env("POD_NAME", name)
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())

@@ -36,14 +36,16 @@ pub fn totals(events: &[Event], journal: &[Row], faults: &[Fault], wrong: &[Stri
     for ((outcome, note), count) in notes.iter().take(NOTES) {
         put(format!("{count:>8} {outcome:?}: {note}"));
     }
-    let mut kinds: BTreeMap<_, (usize, u64)> = BTreeMap::new();
+    let mut kinds: BTreeMap<_, (usize, Option<u64>)> = BTreeMap::new();
     for fault in faults {
         let entry = kinds.entry(fault.kind).or_default();
         *entry = (entry.0 + 1, entry.1.max(fault.longest_gap));
     }
     put(format!("\n{:26} {:>6} {:>24}", "fault", "times", "longest without a write"));
     for (kind, (count, gap)) in &kinds {
-        put(format!("{:26} {count:>6} {:>22.1} s", kind.to_string(), *gap as f64 / 1e6));
+        let gap = gap
+            .map_or_else(|| "nothing may be served".to_owned(), |gap| format!("{:.1} s", gap as f64 / 1e6));
+        put(format!("{:26} {count:>6} {gap:>24}", kind.to_string()));
     }
     let claims = journal.iter().filter(|row| row.replaced.is_some()).count();
     let resets = journal.iter().skip(1).filter(|row| row.follows_reset).count();

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::http::{Http, until};
 use crate::link::Link;
-use crate::members::Members;
-use crate::process::{Process, lasting_port};
+use crate::members::{Members, account};
+use crate::process::{Process, Program, lasting_port};
 use crate::store::Store;
 
 /// Servers of the cluster.
@@ -21,6 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// One server and its links.
 pub struct Node {
     pub name: String,
+    pub program: Program,
     pub process: Process,
     /// To itself, without a proxy.
     pub direct: Http,
@@ -32,25 +33,54 @@ pub struct Node {
     pub storage: Vec<Link>,
 }
 
+impl Node {
+    /// Sets how far the wall clock of a node of [`Program::Own`] with its files in `folder` is off, in seconds.
+    pub fn step_clock(&self, folder: &Path, by: i64) {
+        let new = folder.join(format!("{}.clock.new", self.name));
+        std::fs::write(&new, (by * 1000).to_string()).unwrap();
+        std::fs::rename(new, folder.join(format!("{}.clock", self.name))).unwrap();
+    }
+}
+
 /// The cluster under test.
 pub struct Testbed {
     pub nodes: Vec<Node>,
     pub token: String,
     key: String,
-    folder: PathBuf,
+    pub folder: PathBuf,
     /// The stanza of the storage without proxies.
     pub stanza: String,
     /// Ends last.
     pub members: Members,
 }
 
+/// What the nodes are.
+pub struct Layout<'a> {
+    /// By number.
+    pub programs: [Program; NODES],
+    /// Makes of a configuration with the true storage the stanza of another one around it.
+    pub wrap: Option<&'a dyn Fn(&Path) -> String>,
+}
+
 impl Testbed {
     /// Starts it with its files in `folder`, initialised and unsealed.
+    #[allow(dead_code, reason = "for programs that have no nodes of their own")]
     pub async fn start(store: Store, folder: &Path) -> Self {
-        let stanza = store.stanza("storage");
+        let programs = std::array::from_fn(|_| Program::built());
+        Self::start_as(&Layout { programs, wrap: None }, store, folder).await
+    }
+
+    /// The same with nodes of another kind.
+    pub async fn start_as(layout: &Layout<'_>, store: Store, folder: &Path) -> Self {
+        let mut stanza = store.stanza("storage");
+        if let Store::Kubernetes(server) = &store {
+            let file = folder.join("account.kubeconfig");
+            std::fs::write(&file, account(&server.kubeconfig()).await).unwrap();
+            stanza = stanza.replace(&server.kubeconfig().display().to_string(), &file.display().to_string());
+        }
         let mut nodes = Vec::new();
         for number in 0..NODES {
-            nodes.push(node(number, &store, &stanza, folder).await);
+            nodes.push(node(number, layout, &store, &stanza, folder).await);
         }
         let members = Members::new(store);
         let mut testbed = Self {
@@ -107,7 +137,7 @@ impl Testbed {
     /// Starts a node again that has ended; it is unsealed as soon as it can be.
     pub fn revive(&mut self, node: usize) {
         let at = &mut self.nodes[node];
-        at.process = Process::start(&self.folder, &at.name);
+        at.process = Process::start(&at.program, &self.folder, &at.name);
         tokio::spawn(unseal(at.direct.clone(), self.key.clone()));
     }
 
@@ -147,17 +177,17 @@ async fn unseal(http: Http, key: String) {
     }
 }
 
-async fn node(number: usize, store: &Store, stanza: &str, folder: &Path) -> Node {
+async fn node(number: usize, layout: &Layout<'_>, store: &Store, stanza: &str, folder: &Path) -> Node {
     let name = format!("vault-{number}");
     let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     let (api, cluster) = (lasting_port(), lasting_port());
     let mut stanza = stanza.to_owned();
     let mut members = Vec::new();
-    if let Store::Kubernetes(server) = store {
-        let file = folder.join(format!("{name}.kubeconfig"));
-        let text = std::fs::read_to_string(server.kubeconfig()).unwrap();
+    if let Store::Kubernetes(_) = store {
+        let (all, file) = (folder.join("account.kubeconfig"), folder.join(format!("{name}.kubeconfig")));
+        let text = std::fs::read_to_string(&all).unwrap();
         std::fs::write(&file, redirected(&text, &mut members)).unwrap();
-        stanza = stanza.replace(&server.kubeconfig().display().to_string(), &file.display().to_string());
+        stanza = stanza.replace(&all.display().to_string(), &file.display().to_string());
     } else {
         stanza = redirected(&stanza, &mut members);
     }
@@ -167,15 +197,25 @@ async fn node(number: usize, store: &Store, stanza: &str, folder: &Path) -> Node
     }
     let clients = Link::open(loopback(api), lasting_port()).await;
     let peers = Link::open(loopback(cluster), lasting_port()).await;
+    if let Some(wrap) = layout.wrap {
+        let inner = folder.join(format!("{name}.inner.hcl"));
+        std::fs::write(
+            &inner,
+            format!("{stanza}\nlistener \"tcp\" {{ address = \"127.0.0.1:0\" tls_disable = true }}\n"),
+        )
+        .unwrap();
+        stanza = wrap(&inner);
+    }
     let text = format!(
         "{stanza}\nlistener \"tcp\" {{ address = \"127.0.0.1:{api}\" cluster_address = \"127.0.0.1:{cluster}\" tls_disable = true }}\n\
          api_addr = \"http://{}\"\ncluster_addr = \"https://{}\"\nlog_level = \"info\"\n",
         clients.address, peers.address
     );
     std::fs::write(folder.join(format!("{name}.hcl")), text).unwrap();
-    let process = Process::start(folder, &name);
+    let program = layout.programs[number].clone();
+    let process = Process::start(&program, folder, &name);
     let direct = Http::new(&format!("http://127.0.0.1:{api}"));
-    Node { name, process, direct, clients, peers, storage }
+    Node { name, program, process, direct, clients, peers, storage }
 }
 
 /// `text` with another port in each address of loopback; `moved` gets the new and the old one of each.

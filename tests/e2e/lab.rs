@@ -73,17 +73,22 @@ impl Lab {
             &["logs", "-n", "default", "-l", "holdfast.dev/cluster", "--tail=25", "--prefix"],
         ];
         for view in views {
-            match self.kubectl(view) {
-                Ok(out) => {
-                    let lines: Vec<&str> = out.lines().collect();
-                    let from = lines.len().saturating_sub(90);
-                    println!("    $ kubectl {}", view.join(" "));
-                    for line in &lines[from..] {
-                        println!("    | {}", line.chars().take(400).collect::<String>());
-                    }
+            self.show(view);
+        }
+    }
+
+    /// Prints the newest lines that a kubectl command prints.
+    pub fn show(&self, view: &[&str]) {
+        match self.kubectl(view) {
+            Ok(out) => {
+                let lines: Vec<&str> = out.lines().collect();
+                let from = lines.len().saturating_sub(90);
+                println!("    $ kubectl {}", view.join(" "));
+                for line in &lines[from..] {
+                    println!("    | {}", line.chars().take(400).collect::<String>());
                 }
-                Err(why) => println!("    $ kubectl {}: {why}", view.join(" ")),
             }
+            Err(why) => println!("    $ kubectl {}: {why}", view.join(" ")),
         }
     }
 }

@@ -66,8 +66,13 @@ impl Load {
     /// Starts two writers of `rate` requests a second each through the Service, a clock writer, and a clock reader
     /// for each of `direct`.
     pub fn start(cluster: &Cluster, run: &str, rate: u64, direct: &[Target]) -> Result<Self, String> {
-        let stop = Arc::new(AtomicBool::new(false));
         let service = cluster.service_target(&cluster.name)?;
+        Ok(Self::start_at(cluster, &service, run, rate, direct))
+    }
+
+    /// The same, with the writers at `service`, which may be one pod.
+    pub fn start_at(cluster: &Cluster, service: &Target, run: &str, rate: u64, direct: &[Target]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let mut writers = Vec::new();
         for writer in 0..2 {
             let (cluster, service, stop, run) =
@@ -80,7 +85,7 @@ impl Load {
         let path = format!("kv/data/clock/{run}");
         let clock = {
             let (mut client, stop, newest, path) =
-                (cluster.client(service), stop.clone(), newest.clone(), path.clone());
+                (cluster.client(service.clone()), stop.clone(), newest.clone(), path.clone());
             tokio::spawn(async move {
                 let mut n = 0;
                 while !stop.load(Ordering::SeqCst) {
@@ -121,7 +126,7 @@ impl Load {
                 Ok(fresh)
             }));
         }
-        Ok(Self { cluster: cluster.clone(), stop, writers, readers, clock })
+        Self { cluster: cluster.clone(), stop, writers, readers, clock }
     }
 
     /// Ends the load and checks what the store holds against what was acknowledged. `since` is the fault's moment.

@@ -14,6 +14,19 @@
     missing_docs
 )]
 
+#[path = "../support/consul.rs"]
+mod consul_server;
+#[path = "../support/etcd.rs"]
+mod etcd_server;
+#[path = "../support/pki.rs"]
+mod pki;
+#[path = "../support/ports.rs"]
+mod ports;
+#[path = "../support/postgresql.rs"]
+mod postgresql_server;
+#[path = "../support/zookeeper.rs"]
+mod zookeeper_server;
+
 mod client;
 mod cluster;
 mod failover;
@@ -26,6 +39,7 @@ mod outage;
 mod proxy;
 mod rollout;
 mod runner;
+mod storages;
 mod volume;
 
 use runner::Scenario;
@@ -40,6 +54,12 @@ fn main() -> std::process::ExitCode {
         Scenario::new("failover_freeze", failover::freeze),
         Scenario::new("failover_cut_node", failover::cut_node),
         Scenario::new("failover_kill_node", failover::kill_node),
+        // Before the API server is stopped: afterwards kube-proxy does not learn of new Services for up to two minutes.
+        Scenario::new("storages_zookeeper", storages::zookeeper),
+        Scenario::new("storages_consul", storages::consul),
+        Scenario::new("storages_etcd", storages::etcd),
+        Scenario::new("storages_postgresql", storages::postgresql),
+        Scenario::new("storages_api_server", storages::api_server),
         Scenario::new("outage_api_server", outage::api_server),
         Scenario::new("volume_write_rate", volume::write_rate),
         Scenario::new("volume_data_limit", volume::data_limit),
@@ -48,6 +68,7 @@ fn main() -> std::process::ExitCode {
         Scenario::new("lifecycle_recreate", lifecycle::recreate),
         Scenario::new("head_deleted", head::deleted),
         Scenario::new("head_restored", head::restored),
+        Scenario::new("head_accepted", head::accepted),
         Scenario::new("rollout_operator_killed", rollout::operator_killed),
         Scenario::new("install_plain_manifests", install::plain_manifests),
     ];

@@ -18,22 +18,22 @@ const REFUSED_FROM: Duration = Duration::from_secs(1);
 const ALL_WORK_FROM: Duration = Duration::from_secs(5);
 
 /// A request of a prober, and its end.
-struct Probe {
-    what: String,
-    sent: Instant,
-    took: Duration,
-    outcome: Result<Answer, CallError>,
+pub struct Probe {
+    pub what: String,
+    pub sent: Instant,
+    pub took: Duration,
+    pub outcome: Result<Answer, CallError>,
 }
 
 /// One method at one pod, again and again.
-struct Prober {
+pub struct Prober {
     stop: Arc<AtomicBool>,
     task: JoinHandle<Vec<Probe>>,
 }
 
 impl Prober {
     /// Sends about 20 requests a second; `staleness` is what reads accept.
-    fn start(
+    pub fn start(
         cluster: &Cluster,
         pod: &Pod,
         method: &'static str,
@@ -52,7 +52,7 @@ impl Prober {
         Ok(Self { stop, task })
     }
 
-    async fn finish(self) -> Result<Vec<Probe>, String> {
+    pub async fn finish(self) -> Result<Vec<Probe>, String> {
         self.stop.store(true, Ordering::SeqCst);
         self.task.await.map_err(|e| e.to_string())
     }

@@ -22,10 +22,13 @@ fn change(rule: &'static str, former: Value, spec: Value) -> Case {
     Case { rule, name: "v", former: Some(former), spec }
 }
 
+fn etcd(section: Value) -> Value {
+    json!({"storage": {"type": "Etcd", "etcd": section}})
+}
+
 /// All cases; every rule has at least one.
 pub fn cases() -> Vec<Case> {
-    let memory = json!({"profile": "Development", "replicas": 1, "storage": {"type": "Memory"}});
-    vec![
+    let mut cases = vec![
         Case { rule: "name", name: "9-lives", former: None, spec: json!({}) },
         Case { rule: "name", name: "a.b", former: None, spec: json!({}) },
         Case {
@@ -39,28 +42,6 @@ pub fn cases() -> Vec<Case> {
         case("replicas", json!({"replicas": 10})),
         case("shared-storage", json!({"profile": "Development", "storage": {"type": "Memory"}})),
         case("shared-storage", json!({"replicas": 2, "storage": {"type": "File"}})),
-        case("storage-section", json!({"storage": {"type": "Kubernetes", "etcd": {}}})),
-        case("storage-section", json!({"storage": {"type": "Etcd", "kubernetes": {}}})),
-        case("storage-section", json!({"storage": {"consul": {}}})),
-        case("storage-section", json!({"storage": {"zooKeeper": {}}})),
-        case("storage-section", json!({"storage": {"postgreSQL": {}}})),
-        case("storage-section", json!({"storage": {"file": {}}})),
-        case("storage-section", json!({"storage": {"memory": {}}})),
-        change("storage-immutable", memory, json!({"profile": "Development", "replicas": 1})),
-        case("storage-data-limit", json!({"storage": {"kubernetes": {"dataLimitBytes": 1000}}})),
-        case("storage-data-limit", json!({"storage": {"kubernetes": {"dataLimitBytes": 300_000_000}}})),
-        case("storage-head-rate", json!({"storage": {"kubernetes": {"headBytesPerSecond": 1}}})),
-        case("storage-head-rate", json!({"storage": {"kubernetes": {"headBytesPerSecond": 16_777_217}}})),
-        case("storage-address", json!({"storage": {"type": "Etcd"}})),
-        case("storage-address", json!({"storage": {"type": "Consul", "consul": {"address": ""}}})),
-        case("storage-address", json!({"storage": {"type": "ZooKeeper", "zooKeeper": {}}})),
-        case("storage-address", json!({"storage": {"type": "PostgreSQL", "postgreSQL": {}}})),
-        change(
-            "file-volume",
-            json!({"replicas": 1, "storage": {"type": "File"}}),
-            json!({"replicas": 1, "storage": {"type": "File", "file": {"size": "2Gi"}}}),
-        ),
-        case("file-size", json!({"replicas": 1, "storage": {"type": "File", "file": {"size": "big"}}})),
         case("memory-profile", json!({"replicas": 1, "storage": {"type": "Memory"}})),
         case("tls-profile", json!({"tls": {"mode": "Disabled"}})),
         case("hardened-unseal", json!({"profile": "Hardened"})),
@@ -81,6 +62,65 @@ pub fn cases() -> Vec<Case> {
         case("image-repository", json!({"image": {"repository": "holdfast@sha256:0"}})),
         case("resources", json!({"resources": {"limits": {"memory": "much"}}})),
         case("resources", json!({"resources": {"requests": {"cpu": "1 core"}}})),
+    ];
+    cases.extend(storage_cases());
+    cases
+}
+
+fn storage_cases() -> Vec<Case> {
+    let memory = json!({"profile": "Development", "replicas": 1, "storage": {"type": "Memory"}});
+    vec![
+        case("storage-section", json!({"storage": {"type": "Kubernetes", "etcd": {}}})),
+        case("storage-section", json!({"storage": {"type": "Etcd", "kubernetes": {}}})),
+        case("storage-section", json!({"storage": {"consul": {}}})),
+        case("storage-section", json!({"storage": {"zooKeeper": {}}})),
+        case("storage-section", json!({"storage": {"postgreSQL": {}}})),
+        case("storage-section", json!({"storage": {"file": {}}})),
+        case("storage-section", json!({"storage": {"memory": {}}})),
+        change("storage-immutable", memory, json!({"profile": "Development", "replicas": 1})),
+        case("storage-data-limit", json!({"storage": {"kubernetes": {"dataLimitBytes": 1000}}})),
+        case("storage-data-limit", json!({"storage": {"kubernetes": {"dataLimitBytes": 300_000_000}}})),
+        case("storage-budget-rate", json!({"storage": {"kubernetes": {"budgetBytesPerSecond": 1}}})),
+        case("storage-budget-rate", json!({"storage": {"kubernetes": {"budgetBytesPerSecond": 16_777_217}}})),
+        case("storage-address", json!({"storage": {"type": "Etcd"}})),
+        case("storage-address", json!({"storage": {"type": "Consul", "consul": {"address": ""}}})),
+        case("storage-address", json!({"storage": {"type": "ZooKeeper", "zooKeeper": {}}})),
+        case("storage-address", json!({"storage": {"type": "PostgreSQL", "postgreSQL": {}}})),
+        case(
+            "storage-server-name",
+            etcd(json!({"endpoints": ["https://e:2379"], "tlsServerName": "https://e"})),
+        ),
+        case("storage-server-name", etcd(json!({"endpoints": ["https://e:2379"], "tlsServerName": ""}))),
+        case(
+            "storage-server-name",
+            json!({"storage": {"type": "Consul", "consul": {"address": "https://c:8501", "tlsServerName": "c:8501"}}}),
+        ),
+        case(
+            "storage-server-name",
+            json!({"storage": {"type": "ZooKeeper", "zooKeeper": {"servers": ["z:2281"], "caSecretRef": {"name": "a"}, "tlsServerName": "a..b"}}}),
+        ),
+        case(
+            "storage-server-name",
+            json!({"storage": {"type": "PostgreSQL", "postgreSQL": {"connectionSecretRef": {"name": "c"}, "tlsServerName": "a-.b"}}}),
+        ),
+        case(
+            "storage-server-name-unused",
+            etcd(json!({"endpoints": ["http://e:2379"], "tlsServerName": "e"})),
+        ),
+        case(
+            "storage-server-name-unused",
+            json!({"storage": {"type": "Consul", "consul": {"address": "c:8500", "tlsServerName": "c"}}}),
+        ),
+        case(
+            "storage-server-name-unused",
+            json!({"storage": {"type": "ZooKeeper", "zooKeeper": {"servers": ["z:2181"], "tlsServerName": "z"}}}),
+        ),
+        change(
+            "file-volume",
+            json!({"replicas": 1, "storage": {"type": "File"}}),
+            json!({"replicas": 1, "storage": {"type": "File", "file": {"size": "2Gi"}}}),
+        ),
+        case("file-size", json!({"replicas": 1, "storage": {"type": "File", "file": {"size": "big"}}})),
     ]
 }
 
@@ -93,11 +133,12 @@ pub fn good() -> Vec<Value> {
         json!({"profile": "Hardened", "unseal": {"type": "Shamir"}}),
         json!({"profile": "Development", "replicas": 1, "storage": {"type": "Memory", "memory": {}}, "tls": {"mode": "Disabled"}}),
         json!({"tls": {"mode": "Secret", "secretRef": {"name": "mine"}}}),
-        json!({"storage": {"type": "Kubernetes", "kubernetes": {"dataLimitBytes": 1_048_576, "headBytesPerSecond": 4096}}}),
-        json!({"storage": {"type": "PostgreSQL", "postgreSQL": {"connectionSecretRef": {"name": "db"}}}}),
-        json!({"storage": {"type": "Etcd", "etcd": {"endpoints": ["https://etcd:2379"], "path": "/v/", "credentialsSecretRef": {"name": "c"}, "tlsSecretRef": {"name": "t"}, "caSecretRef": {"name": "a"}}}}),
-        json!({"storage": {"type": "Consul", "consul": {"address": "https://consul:8501", "credentialsSecretRef": {"name": "c"}}}}),
+        json!({"storage": {"type": "Kubernetes", "kubernetes": {"dataLimitBytes": 1_048_576, "budgetBytesPerSecond": 4096}}}),
+        json!({"storage": {"type": "PostgreSQL", "postgreSQL": {"connectionSecretRef": {"name": "db"}, "tlsServerName": "fd00::1"}}}),
+        json!({"storage": {"type": "Etcd", "etcd": {"endpoints": ["https://etcd:2379"], "path": "/v/", "credentialsSecretRef": {"name": "c"}, "tlsSecretRef": {"name": "t"}, "caSecretRef": {"name": "a"}, "tlsServerName": "etcd.example"}}}),
+        json!({"storage": {"type": "Consul", "consul": {"address": "https://consul:8501", "credentialsSecretRef": {"name": "c"}, "tlsServerName": "server.dc1.consul"}}}),
         json!({"storage": {"type": "ZooKeeper", "zooKeeper": {"servers": ["zk:2281"]}}}),
+        json!({"storage": {"type": "ZooKeeper", "zooKeeper": {"servers": ["zk:2281"], "caSecretRef": {"name": "a"}, "tlsServerName": "zk"}}}),
         json!({"replicas": 1, "storage": {"type": "File", "file": {"size": "2Gi", "storageClassName": "fast"}}}),
         json!({"haStorage": {"type": "Kubernetes"}, "service": {"type": "LoadBalancer", "annotations": {"a": "b"}}}),
         json!({"scheduling": {"spread": "Required", "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]}}),

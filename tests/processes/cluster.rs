@@ -1,6 +1,7 @@
 //! Three servers on one storage, initialised and unsealed.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,8 +17,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub token: String,
-    key: String,
-    stanzas: String,
+    /// The unseal key.
+    pub key: String,
     folder: tempfile::TempDir,
     /// Storage, and a lock apart from it if there is one. They end last.
     pub stores: Vec<Store>,
@@ -31,19 +32,25 @@ impl Cluster {
 
     /// On `store`, with its own lock.
     pub async fn on(store: Store) -> Self {
-        Self::with(store.stanza("storage"), vec![store]).await
+        Self::with(3, store.stanza("storage"), vec![store]).await
     }
 
     /// On `store`, with `lock` as the lock.
     pub async fn with_lock(store: Store, lock: Store) -> Self {
-        Self::with(store.stanza("storage") + &lock.stanza("ha_storage"), vec![store, lock]).await
+        Self::with(3, store.stanza("storage") + &lock.stanza("ha_storage"), vec![store, lock]).await
     }
 
-    async fn with(stanzas: String, stores: Vec<Store>) -> Self {
+    /// `count` servers with `stanzas`, which name the storage; `stores` end with the cluster.
+    pub async fn with(count: usize, stanzas: String, stores: Vec<Store>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let nodes: Vec<Node> =
-            (0..3).map(|n| Node::start(folder.path(), &format!("vault-{n}"), &stanzas)).collect();
-        let mut cluster = Self { nodes, token: String::new(), key: String::new(), stanzas, folder, stores };
+            (0..count).map(|n| Node::start(folder.path(), &format!("vault-{n}"), &stanzas)).collect();
+        Self::of(nodes, folder, stores).await
+    }
+
+    /// Of `nodes`, whose files lie in `folder`.
+    pub async fn of(nodes: Vec<Node>, folder: tempfile::TempDir, stores: Vec<Store>) -> Self {
+        let mut cluster = Self { nodes, token: String::new(), key: String::new(), folder, stores };
         cluster.initialise().await;
         cluster
     }
@@ -62,7 +69,11 @@ impl Cluster {
         }
         self.leader().await;
         let mount = json!({"type": "kv", "options": {"version": "2"}});
-        self.client(1).call("POST", "sys/mounts/secret", Some(&mount)).await.unwrap().expect(204);
+        self.client(self.nodes.len() - 1)
+            .call("POST", "sys/mounts/secret", Some(&mount))
+            .await
+            .unwrap()
+            .expect(204);
     }
 
     async fn unseal(&self, node: usize) {
@@ -75,10 +86,16 @@ impl Cluster {
     }
 
     /// Starts a node again that has ended, and unseals it.
-    pub async fn restart(&mut self, node: usize) {
+    pub async fn run_again(&mut self, node: usize) {
         let name = self.nodes[node].name.clone();
-        self.nodes[node] = Node::start(self.folder.path(), &name, &self.stanzas);
+        let program = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        self.nodes[node] = Node::run(program, self.folder.path(), &name);
         self.unseal(node).await;
+    }
+
+    /// The same, and waits until it is a standby.
+    pub async fn restart(&mut self, node: usize) {
+        self.run_again(node).await;
         let http = self.nodes[node].http.clone();
         until("a standby", PATIENCE, || async {
             let status = http.get("sys/health").await.status;

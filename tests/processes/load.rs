@@ -1,8 +1,7 @@
 //! Clients that write and read all the time and record everything that goes wrong.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -18,8 +17,10 @@ struct Shared {
     reads: AtomicUsize,
     failures: Mutex<Vec<String>>,
     gap_ms: AtomicU64,
-    /// The node that new calls no longer go to; one more than its number, zero for none.
-    removed: AtomicUsize,
+    /// Tells the keys of this load from those of others.
+    run: usize,
+    /// `None`: new calls no longer go there.
+    nodes: RwLock<Vec<Option<Http>>>,
 }
 
 /// Running clients.
@@ -30,6 +31,7 @@ pub struct Load {
 
 /// What happened.
 pub struct Report {
+    run: usize,
     pub writes: usize,
     pub reads: usize,
     pub failures: Vec<String>,
@@ -42,12 +44,16 @@ impl Load {
     /// `clients` that each write and read one secret every `pause`. As behind a Service, a client that finds no
     /// listener at one node goes to the next; anything else that goes wrong is a failure.
     pub fn start(cluster: &Cluster, clients: usize, pause: Duration) -> Self {
-        let shared = Arc::new(Shared::default());
-        let nodes: Vec<Http> = (0..cluster.nodes.len()).map(|node| cluster.client(node)).collect();
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        // Connections of its own, which close when their node is removed.
+        let nodes = cluster.nodes.iter().map(|node| Http::new(&node.http.url).with_token(&cluster.token));
+        let nodes = RwLock::new(nodes.map(Some).collect());
+        let shared =
+            Arc::new(Shared { run: RUNS.fetch_add(1, Ordering::Relaxed), nodes, ..Shared::default() });
         let tasks = (0..clients)
             .map(|number| {
-                let (nodes, shared) = (nodes.clone(), Arc::clone(&shared));
-                tokio::spawn(async move { (number, client(number, &nodes, &shared, pause).await) })
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move { (number, client(number, &shared, pause).await) })
             })
             .collect();
         Self { shared, tasks }
@@ -55,7 +61,7 @@ impl Load {
 
     /// What a Service does with a pod that is about to end: new calls go elsewhere.
     pub fn remove(&self, node: usize) {
-        self.shared.removed.store(node + 1, Ordering::Relaxed);
+        self.shared.nodes.write().unwrap()[node] = None;
     }
 
     pub fn acknowledged(&self) -> usize {
@@ -82,6 +88,7 @@ impl Load {
             last.push(task.await.unwrap());
         }
         Report {
+            run: self.shared.run,
             writes: self.shared.writes.load(Ordering::Relaxed),
             reads: self.shared.reads.load(Ordering::Relaxed),
             failures: self.shared.failures.lock().unwrap().clone(),
@@ -96,8 +103,7 @@ impl Report {
     pub async fn check(&self, cluster: &Cluster, nodes: &[usize]) {
         for &node in nodes {
             for (client, last) in &self.last {
-                let answer =
-                    cluster.client(node).get(&format!("secret/data/load-{client}")).await.expect(200);
+                let answer = cluster.client(node).get(&path(self.run, *client)).await.expect(200);
                 assert_eq!(answer["data"]["data"]["n"], *last, "client {client} at node {node}");
                 assert_eq!(answer["data"]["metadata"]["version"], *last, "client {client} at node {node}");
             }
@@ -105,15 +111,19 @@ impl Report {
     }
 }
 
-async fn client(number: usize, nodes: &[Http], shared: &Shared, pause: Duration) -> u64 {
-    let path = format!("secret/data/load-{number}");
+fn path(run: usize, client: usize) -> String {
+    format!("secret/data/load-{run}-{client}")
+}
+
+async fn client(number: usize, shared: &Shared, pause: Duration) -> u64 {
+    let path = path(shared.run, number);
     let mut at = number;
     let mut acknowledged = 0;
     let mut last_success = Instant::now();
     while !shared.stop.load(Ordering::Relaxed) {
         let next = acknowledged + 1;
         let body = json!({"data": {"n": next}, "options": {"cas": acknowledged}});
-        let wrote = call(nodes, &mut at, "PUT", &path, Some(&body), shared).await;
+        let wrote = call(&mut at, "PUT", &path, Some(&body), shared).await;
         let gap = u64::try_from(last_success.elapsed().as_millis()).unwrap();
         if wrote.is_some() {
             acknowledged = next;
@@ -123,7 +133,7 @@ async fn client(number: usize, nodes: &[Http], shared: &Shared, pause: Duration)
         }
         // Reads go to another node than the write: what was acknowledged must be seen everywhere.
         let mut other = at + 1;
-        if let Some(read) = call(nodes, &mut other, "GET", &path, None, shared).await {
+        if let Some(read) = call(&mut other, "GET", &path, None, shared).await {
             shared.reads.fetch_add(1, Ordering::Relaxed);
             if read["data"]["data"]["n"] != acknowledged && wrote.is_some() {
                 let text = format!(
@@ -139,7 +149,6 @@ async fn client(number: usize, nodes: &[Http], shared: &Shared, pause: Duration)
 }
 
 async fn call(
-    nodes: &[Http],
     at: &mut usize,
     method: &str,
     path: &str,
@@ -148,14 +157,18 @@ async fn call(
 ) -> Option<serde_json::Value> {
     let mut refused = 0;
     loop {
-        if *at % nodes.len() + 1 == shared.removed.load(Ordering::Relaxed) {
+        let (node, count) = {
+            let nodes = shared.nodes.read().unwrap();
+            (nodes[*at % nodes.len()].clone(), nodes.len())
+        };
+        let Some(node) = node else {
             *at += 1;
-        }
-        let node = &nodes[*at % nodes.len()];
+            continue;
+        };
         let failure = match node.call(method, path, body).await {
             Ok(answer) if answer.status == 200 => return Some(answer.body),
             Ok(answer) => format!("{method} at {}: {} {}", node.url, answer.status, answer.body),
-            Err(NoAnswer::Connect(_)) if refused < nodes.len() => {
+            Err(NoAnswer::Connect(_)) if refused < count => {
                 refused += 1;
                 *at += 1;
                 continue;

@@ -21,27 +21,38 @@ mod consul_server;
 mod etcd_server;
 #[path = "../support/pki.rs"]
 mod pki;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/postgresql.rs"]
 mod postgresql_server;
 #[path = "../support/zookeeper.rs"]
 mod zookeeper_server;
 
+#[path = "../chaos/link.rs"]
+#[allow(dead_code)]
+mod link;
+
 mod cluster;
+mod fill;
+mod large;
 mod load;
+mod mesh;
 mod node;
 mod storages;
 mod store;
+mod stuck;
+mod tally;
+mod turns;
 
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use serde_json::json;
 
 use cluster::Cluster;
-use load::Load;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_secret_survives_the_death_of_the_leader() {
+    let _turn = turns::beside_others().await;
     let mut cluster = Cluster::start().await;
     let banner = cluster.nodes[0].banner.join("\n");
     for row in [
@@ -99,37 +110,17 @@ async fn a_secret_survives_the_death_of_the_leader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_leader_that_is_asked_to_end_hands_over_without_a_failed_request() {
+async fn a_leader_that_is_asked_to_step_down_or_end_hands_over_without_a_failed_request() {
+    let _turn = turns::beside_others().await;
     let mut cluster = Cluster::start().await;
-    let leader = cluster.leader().await;
-    let load = Load::start(&cluster, 6, Duration::from_millis(20));
-    load.until_acknowledged(100).await;
-    let begun = Instant::now();
-    cluster.nodes[leader].signal(Signal::TERM);
-    // A second is what a Service may take to stop sending new connections to a pod that ends.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    load.remove(leader);
-    let code = cluster.nodes[leader].ended(Duration::from_secs(60)).await;
-    let ended = begun.elapsed();
-    let so_far = load.acknowledged();
-    load.until_acknowledged(so_far + 100).await;
-    let report = load.end().await;
-    println!(
-        "SIGTERM of the leader: {} writes, {} reads, {} failed, longest gap {} ms, process ended after {} ms",
-        report.writes,
-        report.reads,
-        report.failures.len(),
-        report.longest_gap.as_millis(),
-        ended.as_millis()
-    );
-    assert_eq!(report.failures, Vec::<String>::new());
-    assert_eq!(code, Some(0));
-    report.check(&cluster, &cluster.standbys(leader)).await;
-    assert!(report.longest_gap < Duration::from_secs(3), "{:?}", report.longest_gap);
+    for round in 1..=3 {
+        storages::planned(&mut cluster, &format!("kubernetes, round {round}")).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_outage_of_the_storage_is_told_at_once_and_ends_by_itself() {
+    let _turn = turns::beside_others().await;
     let cluster = Cluster::start().await;
     let written = json!({"data": {"password": "correct horse"}});
     cluster.client(0).put("secret/data/app", &written).await.expect(200);

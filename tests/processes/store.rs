@@ -40,6 +40,18 @@ fn file(key: &str, path: &Path) -> String {
 }
 
 impl Store {
+    /// The storage called `kind`, as configurations call it.
+    pub async fn open(kind: &str) -> Self {
+        match kind {
+            "kubernetes" => Self::kubernetes().await,
+            "etcd" => Self::etcd().await,
+            "consul" => Self::consul().await,
+            "zookeeper" => Self::zookeeper().await,
+            "postgresql" => Self::postgresql().await,
+            other => panic!("{other} is no storage of these tests"),
+        }
+    }
+
     pub async fn kubernetes() -> Self {
         let server = started(|| ApiServer::start().unwrap()).await;
         define(&server.kubeconfig()).await;

@@ -14,8 +14,13 @@ mod apiserver;
 mod consul_server;
 #[path = "../support/etcd.rs"]
 mod etcd_server;
+#[path = "../chaos/link.rs"]
+#[allow(dead_code)]
+mod link;
 #[path = "../support/pki.rs"]
 mod pki;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/postgresql.rs"]
 mod server_postgresql;
 
@@ -23,7 +28,10 @@ mod consul;
 mod etcd;
 mod file;
 mod kubernetes;
+mod network;
+mod place;
 mod postgresql;
 mod steps;
 mod table;
+mod traps;
 mod zookeeper;

@@ -1,10 +1,10 @@
 //! Real Consul agents on loopback for a test: a single server, or a cluster of three with TLS and ACLs. They end with
 //! the value, and also when the test is killed.
 //!
-//! For use by several test programs, each of which needs a part of it: `#[path = "../support/consul.rs"] mod consul;`
+//! For use by several test programs, each of which needs a part of it and has [`super::ports`] beside it:
+//! `#[path = "../support/consul.rs"] mod consul;`
 #![allow(dead_code)]
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+
+use crate::ports::free_port;
 
 /// The token that may do everything in a cluster.
 pub const MANAGEMENT: &str = "7f3c1f0a-53ad-4a39-9d0b-0d2f1b7a9e11";
@@ -364,12 +366,6 @@ fn acl() -> String {
 
 fn pid(child: &Child) -> Pid {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id")
-}
-
-/// A port that the kernel says is free.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// A CA with certificates for servers and a client, and a CA that signed none of them.

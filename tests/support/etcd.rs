@@ -1,12 +1,11 @@
 //! Real etcd servers on loopback for a test: one, or a cluster of three with TLS and authentication.
 //!
-//! For use by several test programs, each of which needs a part of it and has [`super::pki`] beside it:
-//! `#[path = "support/etcd.rs"] mod etcd; #[path = "support/pki.rs"] mod pki;`
+//! For use by several test programs, each of which needs a part of it and has [`super::pki`] and [`super::ports`] beside
+//! it: `#[path = "support/etcd.rs"] mod etcd; #[path = "support/pki.rs"] mod pki;` and so on.
 #![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::pki::Pki;
+use crate::ports::free_ports;
 
 /// The password of the user `root`.
 const ROOT: &str = "root:t0psecret";
@@ -54,13 +54,6 @@ struct Member {
     client_port: u16,
     peer_port: u16,
     child: std::sync::Mutex<Option<Child>>,
-}
-
-/// Ports that nobody has now.
-fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    held.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
 }
 
 fn program(name: &str) -> &'static str {

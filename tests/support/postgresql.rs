@@ -1,17 +1,18 @@
 //! A real PostgreSQL server on loopback for a test, with TLS and passwords. It ends with the value, and with
 //! the test's process.
 //!
-//! For use by several test programs, each of which needs a part of it: `#[path = "support/postgresql.rs"] mod
-//! postgresql;`
+//! For use by several test programs, each of which needs a part of it and has [`super::ports`] beside it:
+//! `#[path = "support/postgresql.rs"] mod postgresql;`
 #![allow(dead_code)]
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
+
+use crate::ports::free_port;
 
 /// How long a server may take to start on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -173,6 +174,12 @@ impl Postgresql {
         self.processes().into_iter().for_each(|pid| kill_process(pid, Signal::STOP).expect("a process"));
     }
 
+    /// Stops the process that lets clients in; sessions that there are go on.
+    pub fn freeze_the_door(&self) {
+        let door = self.processes().into_iter().next().expect("a server");
+        kill_process(door, Signal::STOP).expect("a process");
+    }
+
     /// Lets them go on.
     pub fn thaw(&self) {
         self.processes().into_iter().for_each(|pid| kill_process(pid, Signal::CONT).expect("a process"));
@@ -300,11 +307,6 @@ impl Drop for Postgresql {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-/// A port that is free at the moment.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port()
 }
 
 fn succeeds(command: &mut Command) -> bool {

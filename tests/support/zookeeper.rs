@@ -1,17 +1,20 @@
 //! Real ZooKeeper servers on loopback for a test: one in the clear, or an ensemble of three with TLS and authentication.
 //!
-//! For use by several test programs, each of which needs a part of it: `#[path = "support/zookeeper.rs"] mod server;`
+//! For use by several test programs, each of which needs a part of it and has [`super::ports`] beside it:
+//! `#[path = "support/zookeeper.rs"] mod server;`
 #![allow(dead_code)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::ports::free_ports;
 
 /// How long an ensemble may take to serve on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -286,13 +289,6 @@ fn installed(arguments: &[&str]) -> Program {
         line.unwrap_or_else(|| panic!("tests/servers/zookeeper names no {name}")).to_owned()
     };
     Program { java: value("JAVA"), classpath: value("CLASSPATH") }
-}
-
-/// Ports that are free now.
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
 }
 
 fn four_letters(port: u16, word: &str) -> String {

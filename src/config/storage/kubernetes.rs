@@ -12,10 +12,10 @@ pub struct KubernetesStorage {
     pub lock: KubernetesLock,
     /// Most bytes of data.
     pub data_limit_bytes: u64,
-    /// Bytes a second that heads may cost the API server in the long run.
-    pub head_bytes_per_second: u64,
-    /// Over how long that is averaged: what was saved up may be spent in a burst.
-    pub head_window_seconds: u64,
+    /// Bytes a second, heads and segments, that may be written to the API server in the long run.
+    pub budget_bytes_per_second: u64,
+    /// Seconds of it that a burst may use at once.
+    pub budget_window_seconds: u64,
 }
 
 /// A Lease, and for the storage also the head of the same name.
@@ -32,7 +32,12 @@ pub struct KubernetesLock {
 impl KubernetesStorage {
     /// Everything but the place at its default.
     pub fn at(lock: KubernetesLock) -> Self {
-        Self { lock, data_limit_bytes: 64 << 20, head_bytes_per_second: 256 << 10, head_window_seconds: 60 }
+        Self {
+            lock,
+            data_limit_bytes: 64 << 20,
+            budget_bytes_per_second: 256 << 10,
+            budget_window_seconds: 60,
+        }
     }
 }
 
@@ -40,8 +45,8 @@ impl KubernetesStorage {
 pub(super) fn storage(section: &mut Section<'_>, context: &Context<'_>) -> KubernetesStorage {
     let mut storage = KubernetesStorage::at(lock(section, context));
     section.number("data_limit_bytes", 1 << 20..=1 << 40, &mut storage.data_limit_bytes);
-    section.number("head_bytes_per_second", 4096..=1 << 30, &mut storage.head_bytes_per_second);
-    section.number("head_window_seconds", 1..=86_400, &mut storage.head_window_seconds);
+    section.number("budget_bytes_per_second", 4096..=1 << 30, &mut storage.budget_bytes_per_second);
+    section.number("budget_window_seconds", 1..=86_400, &mut storage.budget_window_seconds);
     storage
 }
 

@@ -88,12 +88,12 @@ pub const RULES: &[Rule] = &[
         },
     },
     Rule {
-        id: "storage-head-rate",
+        id: "storage-budget-rate",
         at: &["spec", "storage"],
-        cel: "!has(self.kubernetes) || !has(self.kubernetes.headBytesPerSecond) || (self.kubernetes.headBytesPerSecond >= 4096 && self.kubernetes.headBytesPerSecond <= 16777216)",
-        message: "storage.kubernetes.headBytesPerSecond must be 4096 to 16777216 (16 MiB)",
+        cel: "!has(self.kubernetes) || !has(self.kubernetes.budgetBytesPerSecond) || (self.kubernetes.budgetBytesPerSecond >= 4096 && self.kubernetes.budgetBytesPerSecond <= 16777216)",
+        message: "storage.kubernetes.budgetBytesPerSecond must be 4096 to 16777216 (16 MiB)",
         holds: |cluster, _| {
-            let rate = cluster.spec.storage.kubernetes.as_ref().and_then(|k| k.head_bytes_per_second);
+            let rate = cluster.spec.storage.kubernetes.as_ref().and_then(|k| k.budget_bytes_per_second);
             rate.is_none_or(|bytes| (4096..=16 << 20).contains(&bytes))
         },
     },
@@ -103,6 +103,20 @@ pub const RULES: &[Rule] = &[
         cel: "(self.type != 'Etcd' || (has(self.etcd) && has(self.etcd.endpoints) && self.etcd.endpoints.size() > 0)) && (self.type != 'Consul' || (has(self.consul) && has(self.consul.address) && self.consul.address != '')) && (self.type != 'ZooKeeper' || (has(self.zooKeeper) && has(self.zooKeeper.servers) && self.zooKeeper.servers.size() > 0)) && (self.type != 'PostgreSQL' || (has(self.postgreSQL) && has(self.postgreSQL.connectionSecretRef)))",
         message: "the storage needs an address: set etcd.endpoints, consul.address, zooKeeper.servers or postgreSQL.connectionSecretRef",
         holds: |cluster, _| has_address(&cluster.spec.storage),
+    },
+    Rule {
+        id: "storage-server-name",
+        at: &["spec", "storage"],
+        cel: "[has(self.etcd) && has(self.etcd.tlsServerName) ? self.etcd.tlsServerName : 'unset', has(self.consul) && has(self.consul.tlsServerName) ? self.consul.tlsServerName : 'unset', has(self.zooKeeper) && has(self.zooKeeper.tlsServerName) ? self.zooKeeper.tlsServerName : 'unset', has(self.postgreSQL) && has(self.postgreSQL.tlsServerName) ? self.postgreSQL.tlsServerName : 'unset'].all(name, isIP(name) || name.matches('^[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?([.][A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?)*$'))",
+        message: "storage.*.tlsServerName must be a DNS name or an IP address, without scheme and port",
+        holds: |cluster, _| server_names(&cluster.spec.storage).all(is_host),
+    },
+    Rule {
+        id: "storage-server-name-unused",
+        at: &["spec", "storage"],
+        cel: "(!has(self.etcd) || !has(self.etcd.tlsServerName) || (has(self.etcd.endpoints) && self.etcd.endpoints.exists(endpoint, endpoint.startsWith('https://')))) && (!has(self.consul) || !has(self.consul.tlsServerName) || (has(self.consul.address) && self.consul.address.contains('https://'))) && (!has(self.zooKeeper) || !has(self.zooKeeper.tlsServerName) || has(self.zooKeeper.caSecretRef))",
+        message: "storage.*.tlsServerName is of no use without TLS: write addresses that begin with https://, or, for ZooKeeper, name the CA in caSecretRef",
+        holds: |cluster, _| has_tls_for_its_name(&cluster.spec.storage),
     },
     Rule {
         id: "file-volume",
@@ -248,6 +262,39 @@ fn has_address(storage: &Storage) -> bool {
     }
 }
 
+/// The names that the sections expect in certificates.
+fn server_names(storage: &Storage) -> impl Iterator<Item = &str> {
+    [
+        storage.etcd.as_ref().and_then(|etcd| etcd.tls_server_name.as_deref()),
+        storage.consul.as_ref().and_then(|consul| consul.tls_server_name.as_deref()),
+        storage.zoo_keeper.as_ref().and_then(|zookeeper| zookeeper.tls_server_name.as_deref()),
+        storage.postgresql.as_ref().and_then(|postgresql| postgresql.tls_server_name.as_deref()),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Whether the connection has TLS wherever a name is expected in certificates; PostgreSQL's always has.
+fn has_tls_for_its_name(storage: &Storage) -> bool {
+    let etcd = storage.etcd.as_ref().filter(|etcd| etcd.tls_server_name.is_some());
+    let consul = storage.consul.as_ref().filter(|consul| consul.tls_server_name.is_some());
+    let zookeeper = storage.zoo_keeper.as_ref().filter(|zookeeper| zookeeper.tls_server_name.is_some());
+    etcd.is_none_or(|etcd| etcd.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")))
+        && consul.is_none_or(|c| c.address.as_ref().is_some_and(|address| address.contains("https://")))
+        && zookeeper.is_none_or(|zookeeper| zookeeper.ca_secret_ref.is_some())
+}
+
+/// An IP address, or labels with dots between them, as certificates name servers.
+fn is_host(name: &str) -> bool {
+    let inner = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        let ends = [bytes.first(), bytes.last()];
+        ends.iter().all(|end| end.is_some_and(|c| inner(*c))) && bytes.iter().all(|c| inner(*c) || *c == b'-')
+    };
+    name.parse::<std::net::IpAddr>().is_ok() || name.split('.').all(is_label)
+}
+
 fn image(cluster: &VaultCluster) -> Option<&Image> {
     cluster.spec.image.as_ref()
 }
@@ -285,6 +332,16 @@ mod tests {
         }
         for bad in ["", "m", "1 Gi", "1gb", "1.2.3", "e3", "1e", "much"] {
             assert!(!is_quantity(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_told_from_addresses() {
+        for good in ["localhost", "etcd-0.etcd.storage.svc", "_a.b", "10.0.0.1", "fd00::1", "9"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", "-", "a.", ".a", "a..b", "https://a", "a:2379", "[fd00::1]", "a b", "-a", "a-.b"] {
+            assert!(!is_host(bad), "{bad}");
         }
     }
 

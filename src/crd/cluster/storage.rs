@@ -107,10 +107,10 @@ pub struct KubernetesStorage {
     /// Most bytes of data, 1 MiB to 256 MiB; beyond it writes are refused and deletes make room. By default 64 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_limit_bytes: Option<i64>,
-    /// Bytes a second that commits may write to the API server in the long run, 4096 to 16 MiB; beyond it commits
-    /// wait longer. By default 256 KiB.
+    /// Bytes a second that the vault may write to the API server in the long run, 4096 to 16 MiB; beyond it commits
+    /// wait longer. By default 256 KiB: some 30 writes of small secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head_bytes_per_second: Option<i64>,
+    pub budget_bytes_per_second: Option<i64>,
 }
 
 /// Settings of the storage in etcd.
@@ -134,6 +134,10 @@ pub struct EtcdStorage {
     /// Secret with the CA as `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
+    /// Name to expect in the servers' certificates instead of the host of their address. Needs an `https://` endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub tls_server_name: Option<String>,
 }
 
 /// Settings of the storage in Consul.
@@ -157,6 +161,10 @@ pub struct ConsulStorage {
     /// Secret with the CA as `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
+    /// Name to expect in the servers' certificates instead of the host of their address. Needs an `https://` address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub tls_server_name: Option<String>,
 }
 
 /// Settings of the storage in ZooKeeper.
@@ -180,6 +188,10 @@ pub struct ZooKeeperStorage {
     /// Secret with the CA as `ca.crt`; with it the connection uses TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
+    /// Name to expect in the servers' certificates instead of the host of their address. Needs `caSecretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub tls_server_name: Option<String>,
 }
 
 /// Settings of the storage in PostgreSQL.
@@ -199,6 +211,10 @@ pub struct PostgresqlStorage {
     /// Secret with the CA as `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
+    /// Name to expect in the servers' certificates instead of the host of their address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub tls_server_name: Option<String>,
 }
 
 /// Settings of the storage in a volume.

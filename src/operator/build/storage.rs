@@ -106,8 +106,8 @@ pub(crate) fn settings(context: &Context<'_>) -> Value {
             if let Some(bytes) = section.data_limit_bytes {
                 settings["data_limit_bytes"] = json!(bytes);
             }
-            if let Some(bytes) = section.head_bytes_per_second {
-                settings["head_bytes_per_second"] = json!(bytes);
+            if let Some(bytes) = section.budget_bytes_per_second {
+                settings["budget_bytes_per_second"] = json!(bytes);
             }
             json!({"kubernetes": settings})
         }
@@ -175,7 +175,21 @@ fn tls(storage: &Storage) -> Map<String, Value> {
             _ => {}
         }
     }
+    if let Some(name) = server_name(storage) {
+        settings.insert("tls_server_name".to_owned(), json!(name));
+    }
     settings
+}
+
+/// The name that the chosen section expects in certificates.
+fn server_name(storage: &Storage) -> Option<&str> {
+    match storage.kind {
+        StorageType::Etcd => storage.etcd.as_ref()?.tls_server_name.as_deref(),
+        StorageType::Consul => storage.consul.as_ref()?.tls_server_name.as_deref(),
+        StorageType::ZooKeeper => storage.zoo_keeper.as_ref()?.tls_server_name.as_deref(),
+        StorageType::PostgreSQL => storage.postgresql.as_ref()?.tls_server_name.as_deref(),
+        StorageType::Kubernetes | StorageType::File | StorageType::Memory => None,
+    }
 }
 
 /// Volumes of the pods, with their mounts.

@@ -14,6 +14,7 @@ use super::meta::{Child, Kind};
 use super::{Context, certificates, config, keys, pod, stateful_set};
 use crate::base::clock::{Clock, SystemClock, UnixMillis};
 use crate::base::random::SeededRandom;
+use crate::config::{ClientTls, StorageConfig};
 use crate::crd::VaultCluster;
 use crate::crypto::x509;
 use crate::operator::plan::children;
@@ -233,22 +234,22 @@ fn the_server_reads_the_configuration_as_it_was_meant() {
     for (spec, kind) in [
         ("{}", "kubernetes"),
         ("{unseal: {type: Shamir}, tls: {mode: Secret, secretRef: {name: mine}}}", "kubernetes"),
-        ("{storage: {kubernetes: {dataLimitBytes: 2000000, headBytesPerSecond: 5000}}}", "kubernetes"),
+        ("{storage: {kubernetes: {dataLimitBytes: 2000000, budgetBytesPerSecond: 5000}}}", "kubernetes"),
         ("{profile: Development, replicas: 1, storage: {type: Memory}, tls: {mode: Disabled}}", "inmem"),
         (
-            "{storage: {type: Etcd, etcd: {endpoints: ['https://e:2379'], credentialsSecretRef: {name: c}, tlsSecretRef: {name: t}, caSecretRef: {name: a}}}}",
+            "{storage: {type: Etcd, etcd: {endpoints: ['https://e:2379'], credentialsSecretRef: {name: c}, tlsSecretRef: {name: t}, caSecretRef: {name: a}, tlsServerName: storage.example}}}",
             "etcd",
         ),
         (
-            "{storage: {type: Consul, consul: {address: 'https://c:8501', credentialsSecretRef: {name: c}, caSecretRef: {name: a}}}}",
+            "{storage: {type: Consul, consul: {address: 'https://c:8501', credentialsSecretRef: {name: c}, caSecretRef: {name: a}, tlsServerName: storage.example}}}",
             "consul",
         ),
         (
-            "{storage: {type: ZooKeeper, zooKeeper: {servers: ['z-0:2281', 'z-1:2281'], credentialsSecretRef: {name: c}, caSecretRef: {name: a}}}}",
+            "{storage: {type: ZooKeeper, zooKeeper: {servers: ['z-0:2281', 'z-1:2281'], credentialsSecretRef: {name: c}, caSecretRef: {name: a}, tlsServerName: storage.example}}}",
             "zookeeper",
         ),
         (
-            "{storage: {type: PostgreSQL, postgreSQL: {connectionSecretRef: {name: c}, caSecretRef: {name: a}, table: t}}}",
+            "{storage: {type: PostgreSQL, postgreSQL: {connectionSecretRef: {name: c}, caSecretRef: {name: a}, table: t, tlsServerName: storage.example}}}",
             "postgresql",
         ),
         ("{replicas: 1, storage: {type: File, file: {size: 2Gi, storageClassName: fast}}}", "file"),
@@ -259,9 +260,21 @@ fn the_server_reads_the_configuration_as_it_was_meant() {
             crate::config::parse(&[("holdfast.json", &content)], &crate::config::Environment::fixed([]));
         let read = read.unwrap_or_else(|problems| panic!("{spec}: {problems}\n{content}"));
         assert_eq!(read.storage.kind(), kind);
+        let expected = spec.contains("tlsServerName").then_some("storage.example");
+        assert_eq!(tls(&read.storage).and_then(|tls| tls.server_name.as_deref()), expected, "{spec}");
         assert_eq!(read.listeners.len(), 1);
         assert_eq!(read.listeners[0].address.port(), 8200);
         assert_eq!(read.telemetry.probe_address.map(|a| a.port()), Some(8202));
         assert!(read.warnings.is_empty(), "{:?}", read.warnings);
+    }
+}
+
+fn tls(storage: &StorageConfig) -> Option<&ClientTls> {
+    match storage {
+        StorageConfig::Etcd(etcd) => Some(&etcd.tls),
+        StorageConfig::Consul(consul) => Some(&consul.tls),
+        StorageConfig::Zookeeper(zookeeper) => zookeeper.tls.as_ref(),
+        StorageConfig::Postgresql(postgresql) => Some(&postgresql.tls),
+        _ => None,
     }
 }

@@ -88,12 +88,13 @@ fn rotation_keeps_old_records_readable_and_followers_refresh() {
 async fn ledger() -> Arc<TestLedger> {
     let backend = InmemBackend::new();
     let head = Head {
-        cluster: "c".to_owned(),
-        lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "vault".to_owned() },
+        cluster: "c".into(),
+        lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "vault".to_owned() }
+            .into(),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),
-        node: "node".to_owned(),
+        node: "node".into(),
         format: FORMAT,
         time: UnixMillis(1),
     };

@@ -73,6 +73,15 @@ impl BarrierTransaction {
         self.lock().reads.newest_read()
     }
 
+    /// Whether what it has read need not be of one state: commits came in between. Its values are then each true, but
+    /// not together.
+    pub fn is_torn(&self) -> bool {
+        let state = self.lock();
+        let mut stamps = state.reads.reads.values().chain(state.reads.lists.values());
+        let first = stamps.next();
+        stamps.any(|stamp| Some(stamp) != first)
+    }
+
     /// Forgets all writes; what was read stays known.
     pub fn discard_writes(&self) {
         self.lock().writes.clear();

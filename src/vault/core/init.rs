@@ -158,12 +158,12 @@ impl Core {
         let plan = self.plan(params).await?;
         let random = self.parts().random.as_ref();
         let head = Head {
-            cluster: plan.cluster,
-            lock,
+            cluster: plan.cluster.into(),
+            lock: Arc::new(lock),
             epoch: 1,
             seq: 1,
             batch_id: BatchId::new(random),
-            node: node.to_owned(),
+            node: node.into(),
             format: FORMAT,
             time: self.parts().clock.unix(),
         };

@@ -18,12 +18,17 @@ use crate::vault::physical::{Consistency, Ledger, SubmitError};
 /// How often a request is run again because others changed what it had read.
 const MAX_ATTEMPTS: u32 = 20;
 
+/// How often a request is run again because its engine met what cannot be, and had not read one state.
+const MAX_TORN: u32 = 8;
+
 /// What one run of a request gave.
 enum Attempt {
     /// An answer that is to be committed or confirmed.
     Done(Box<Done>),
     /// The token has a use limit: take one use first, in a commit of its own.
     TakeUse(Arc<TokenEntry>),
+    /// Commits came in between its reads, and the engine could make no sense of them together.
+    Torn,
     /// The active node must do it.
     NeedsActive,
     /// No answer.
@@ -47,6 +52,8 @@ struct Progress {
     was_last: bool,
     /// Whether the audit devices know of the request.
     audited: bool,
+    /// Runs that read no single state.
+    torn: u32,
 }
 
 impl Core {
@@ -103,6 +110,10 @@ impl Core {
                         }
                         Err(error) => return Outcome::Failed(error),
                     }
+                }
+                Attempt::Torn => {
+                    tokio::task::yield_now().await;
+                    continue;
                 }
                 Attempt::NeedsActive => return Outcome::NeedsActive,
                 Attempt::Failed(error) => return Outcome::Failed(error),
@@ -170,6 +181,13 @@ impl Core {
                 let (operation, answer) = (request.operation, kernel.dispatch(&routed, &request).await);
                 effect = *kernel.effect.lock().unwrap_or_else(PoisonError::into_inner);
                 ring = kernel.ring.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if matches!(answer, Err(LogicalError::Internal(_)))
+                    && progress.torn < MAX_TORN
+                    && transaction.is_torn()
+                {
+                    progress.torn += 1;
+                    return Attempt::Torn;
+                }
                 respond::answer(&call.id, operation, answer)
             }
         };

@@ -208,7 +208,7 @@ async fn read_json<T: serde::de::DeserializeOwned>(
     let bytes = stored.value.ok_or_else(|| missing(key))?;
     let value = serde_json::from_slice(&bytes)
         .map_err(|_| CoreError::Internal(format!("record {key} is damaged")))?;
-    Ok((stored.head.cluster, value))
+    Ok((stored.head.cluster.to_string(), value))
 }
 
 async fn read(backend: &dyn Backend, key: &str) -> Result<bytes::Bytes, CoreError> {

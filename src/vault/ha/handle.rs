@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::candidate::Candidate;
+use super::committer::ClusterTime;
 use super::driver::active_ledger::ActiveLedger;
 use super::driver::member::{Parts, Running, Shared, lock};
 use super::driver::run;
@@ -17,7 +18,7 @@ use super::peer::{PeerClient, PeerRequest, PeerResponse};
 use super::settings::HaSettings;
 use super::status::{HaMetrics, HaStatus, Leader, PeerStatus, Role};
 use crate::base::class::ErrorClass;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Moment};
 use crate::base::random::Random;
 use crate::base::task::Shutdown;
 use crate::vault::physical::head::FORMAT;
@@ -161,7 +162,9 @@ impl Ha {
             storage_away: None,
             reason: "starting".to_owned(),
         };
+        let wall = Mutex::new(ClusterTime::starting_at(clock.unix(), clock.now()));
         let shared = Arc::new(Shared {
+            wall,
             parts: Parts { settings, backend, lock, peers, clock, random, candidate, shutdown },
             events,
             status: watch::Sender::new(status),
@@ -177,6 +180,7 @@ impl Ha {
             is_serving: AtomicBool::new(false),
             handover_waiters: Mutex::default(),
             checks: AtomicU64::new(0),
+            index: Arc::default(),
             past: Mutex::default(),
         });
         run::start(&shared, receiver);
@@ -287,12 +291,12 @@ impl Ha {
         let parts = &self.shared.parts;
         let none = || LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() };
         let head = Head {
-            cluster: cluster.to_owned(),
-            lock: parts.lock.as_ref().map_or_else(none, |lock| lock.name()),
+            cluster: cluster.into(),
+            lock: Arc::new(parts.lock.as_ref().map_or_else(none, |lock| lock.name())),
             epoch: 0,
             seq: 1,
             batch_id: BatchId::new(&*parts.random),
-            node: parts.settings.identity.clone(),
+            node: parts.settings.identity.as_str().into(),
             format: FORMAT,
             time: self.shared.unix(),
         };
@@ -324,7 +328,8 @@ impl Ha {
         head
     }
 
-    /// Gives the leadership up: returns when another node leads. This node does not stand for ten seconds.
+    /// Gives the leadership up: returns when another node leads. This node does not stand for ten seconds,
+    /// unless the next one hands over to it because no other can take over.
     ///
     /// # Errors
     /// See [`StepDownError`].
@@ -374,6 +379,11 @@ impl Ha {
     /// The other nodes that this one has heard of lately.
     pub fn peers(&self) -> Vec<PeerStatus> {
         lock(&self.shared.table).values().cloned().collect()
+    }
+
+    /// When this node last heard of another one.
+    pub fn heard(&self, identity: &str) -> Option<Moment> {
+        lock(&self.shared.table).get(identity).map(|peer| peer.last_heard)
     }
 
     /// Counters and gauges.

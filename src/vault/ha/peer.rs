@@ -1,7 +1,8 @@
 //! What nodes say to each other, and how a node asks another.
 //!
-//! The messages travel over mutually authenticated HTTP/1.1 (`vault::http` implements [`PeerClient`] and calls
-//! [`Ha::answer`] on the serving side). Nothing here decides who leads: the head does.
+//! The messages travel over mutually authenticated TLS, as HTTP/1.1 or, where every read waits for them, as bare frames
+//! (`vault::http` implements [`PeerClient`] and calls [`Ha::answer`] on the serving side). Nothing here decides who leads:
+//! the head does.
 //!
 //! [`Ha::answer`]: super::Ha::answer
 
@@ -34,6 +35,9 @@ pub struct NodeReport {
     pub version: String,
     /// Whether it is unsealed and nothing keeps it from becoming active.
     pub is_able: bool,
+    /// Whether it takes over only if it is asked to, because it has just stepped down.
+    #[serde(default)]
+    pub is_resting: bool,
     /// Whether it is the active node.
     pub is_active: bool,
     /// The newest head that its local state has reached.

@@ -92,6 +92,8 @@ pub struct PeerStatus {
     pub version: String,
     /// Whether it is unsealed and able to become active.
     pub is_able: bool,
+    /// Whether it takes over only if it is asked to, because it has just stepped down.
+    pub is_resting: bool,
     /// Whether it said that it is the active node.
     pub is_active: bool,
     /// The highest storage format that it can write.

@@ -1,7 +1,7 @@
 //! Three nodes in one process over one store, one lock and a network of function calls.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::*;
-use crate::base::clock::SystemClock;
+use crate::base::clock::{Clock, Moment, SystemClock, UnixMillis};
 use crate::base::random::SystemRandom;
 use crate::base::task::{Shutdown, spawn};
 use crate::config::AcceptedRollback;
@@ -121,8 +121,23 @@ impl Candidate for Vault {
     }
 }
 
+/// The system's clocks, the wall clock so many milliseconds off.
+#[derive(Default)]
+struct Stepped(AtomicI64);
+
+impl Clock for Stepped {
+    fn now(&self) -> Moment {
+        SystemClock.now()
+    }
+
+    fn unix(&self) -> UnixMillis {
+        UnixMillis(SystemClock.unix().0.saturating_add_signed(self.0.load(Ordering::SeqCst)))
+    }
+}
+
 struct Node {
     ha: Arc<Ha>,
+    clock: Arc<Stepped>,
     faults: Arc<Faults>,
     shutdown: Shutdown,
 }
@@ -157,18 +172,19 @@ impl Cluster {
             settings.lease_seconds = 2;
             settings.accept_rollback.clone_from(&accept_rollback);
             let shutdown = Shutdown::default();
+            let clock = Arc::<Stepped>::default();
             let ha = Ha::start(
                 settings,
                 Arc::new(Storage(backend.clone(), Arc::clone(&faults))),
                 Some(Arc::new(Lock(register.clone(), Arc::clone(&faults)))),
                 Arc::new(Network { table: Arc::clone(&table), me: name.to_owned() }),
-                Arc::new(SystemClock),
+                Arc::clone(&clock) as Arc<dyn Clock>,
                 Arc::new(SystemRandom),
                 Arc::new(Vault::default()),
                 shutdown.clone(),
             );
             table.lock().unwrap().insert(name.to_owned(), (Arc::downgrade(&ha), Arc::clone(&faults)));
-            nodes.push(Node { ha, faults, shutdown });
+            nodes.push(Node { ha, clock, faults, shutdown });
         }
         Self { nodes, backend, register }
     }
@@ -258,6 +274,22 @@ async fn what_the_active_acknowledged_every_node_reads() {
     }
     let standby = cluster.nodes[(leader + 1) % 3].ha.ledger().unwrap();
     assert_eq!(standby.submit(Transaction::default()).await.unwrap_err(), SubmitError::NotActive);
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_clock_that_jumps_carries_no_nodes_time_away() {
+    let cluster = Cluster::start(3).await;
+    cluster.leader().await;
+    for hours in [5, -5] {
+        for node in &cluster.nodes {
+            node.clock.0.store(hours * 3_600_000, Ordering::SeqCst);
+            let time = node.ha.ledger().unwrap().time().0;
+            let off = time.abs_diff(SystemClock.unix().0);
+            assert!(off < 30_000, "{} is {off} ms off", node.ha.settings().identity);
+            node.clock.0.store(0, Ordering::SeqCst);
+        }
+    }
     cluster.end();
 }
 

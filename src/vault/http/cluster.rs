@@ -22,6 +22,11 @@ use crate::crypto::x509::{Authority, LeafSpec, Usage, Validity, X509Error};
 
 /// The name that every node of a cluster has towards its peers; the authority is what tells clusters apart.
 const NODE_NAME: &str = "node.holdfast.internal";
+/// What peers speak on a connection, agreed on in the TLS handshake (ALPN, RFC 7301): requests of clients that are sent on,
+/// and most questions.
+const HTTP: &[u8] = b"http/1.1";
+/// The same: [lines](super::line).
+pub(super) const LINE: &[u8] = b"holdfast-peer/1";
 const DAY: u64 = 86_400;
 /// Node certificates bear clocks that are a day apart, either way.
 const TOLERANCE_SECONDS: u64 = DAY + 3600;
@@ -55,6 +60,7 @@ struct Material {
     authority: SecretBytes,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    asker: Arc<ClientConfig>,
     renew_after: UnixMillis,
 }
 
@@ -110,19 +116,22 @@ impl ClusterTls {
             .map_err(|error| refused(&error))?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(super::tls::Certificates::new(CertifiedKey::clone(&certificate))));
-        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        server.alpn_protocols = vec![HTTP.to_vec(), LINE.to_vec()];
         let mut client = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| refused(&error))?
             .with_root_certificates(trusted)
             .with_client_cert_resolver(Arc::new(NodeCertificate(certificate)));
-        client.alpn_protocols = vec![b"http/1.1".to_vec()];
+        client.alpn_protocols = vec![HTTP.to_vec()];
+        let mut asker = client.clone();
+        asker.alpn_protocols = vec![LINE.to_vec()];
         // The certificate is a day old at most when it is replaced: half of what its tolerance leaves.
         let renew_after = now.plus_seconds(NODE_SECONDS / 2);
         let material = Material {
             authority: authority.clone(),
             server: Arc::new(server),
             client: Arc::new(client),
+            asker: Arc::new(asker),
             renew_after,
         };
         self.0.store(Some(Arc::new(material)));
@@ -139,9 +148,14 @@ impl ClusterTls {
         self.0.load().as_ref().map(|material| Arc::clone(&material.server))
     }
 
-    /// For connections to peers; `None` while sealed.
+    /// For connections to peers that carry HTTP; `None` while sealed.
     pub(super) fn client(&self) -> Option<Arc<ClientConfig>> {
         self.0.load().as_ref().map(|material| Arc::clone(&material.client))
+    }
+
+    /// For [lines](super::line) to peers; `None` while sealed.
+    pub(super) fn asker(&self) -> Option<Arc<ClientConfig>> {
+        self.0.load().as_ref().map(|material| Arc::clone(&material.asker))
     }
 
     /// Renews the node certificate in time, until `shutdown`.

@@ -20,9 +20,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::cluster::ClusterTls;
+use super::cluster::{ClusterTls, LINE};
+use super::line;
 use super::meter::{Meter, Metered};
 use crate::base::task::{self, Shutdown};
+use crate::vault::ha::Ha;
 
 /// How often a connection's limits are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -78,7 +80,12 @@ pub(crate) enum ListenerTlsSource {
     /// TLS whose certificate is exchanged behind this configuration.
     Fixed(Arc<rustls::ServerConfig>),
     /// Mutual TLS of the cluster; while the node is sealed there is none and connections are closed at once.
-    Cluster(Arc<ClusterTls>),
+    Cluster {
+        /// Its certificates.
+        tls: Arc<ClusterTls>,
+        /// Answers the questions that come on lines.
+        ha: Arc<Ha>,
+    },
 }
 
 /// A socket with its TLS configuration and limits.
@@ -167,13 +174,20 @@ impl One {
         let config = match &self.tls {
             ListenerTlsSource::Plain => return self.speak(stream, service).await,
             ListenerTlsSource::Fixed(config) => Arc::clone(config),
-            ListenerTlsSource::Cluster(tls) => match tls.server() {
+            ListenerTlsSource::Cluster { tls, .. } => match tls.server() {
                 Some(config) => config,
                 None => return,
             },
         };
         match tokio::time::timeout(self.limits.handshake, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(stream, service).await,
+            Ok(Ok(stream)) => match &self.tls {
+                ListenerTlsSource::Cluster { ha, .. } if stream.get_ref().1.alpn_protocol() == Some(LINE) => {
+                    if let Err(error) = line::serve(stream, ha, self.limits.idle, &self.drain.stop).await {
+                        debug!(remote = %self.remote, %error, "line ended");
+                    }
+                }
+                _ => self.speak(stream, service).await,
+            },
             Ok(Err(error)) => debug!(remote = %self.remote, %error, "TLS handshake failed"),
             Err(_) => debug!(remote = %self.remote, "TLS handshake took too long"),
         }

@@ -12,15 +12,18 @@ pub(crate) mod peer;
 pub(crate) mod pool;
 pub(crate) mod serve;
 
+mod dial;
 mod forward;
 mod hold;
 mod inbound;
+mod line;
 mod local;
 mod measure;
 mod meter;
 mod query;
 mod respond;
 mod route;
+mod scouts;
 
 #[cfg(test)]
 mod tests;

@@ -1,26 +1,26 @@
 //! [`Pool`]: connections to peers, with outcomes that say exactly what is known when a request fails.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::cluster::{ClusterTls, node_name};
+use super::cluster::ClusterTls;
+use super::dial;
 use crate::base::task;
 
-/// Longest time of a new TCP connection: peers are near.
-const CONNECT: Duration = Duration::from_secs(1);
-/// Longest time of a TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(2);
+/// Longest wait for a place among those that connect: as long as a handshake may take.
+const PLACE: Duration = dial::HANDSHAKE;
+/// Connections to one peer that are being made at a time. Whoever waits for a place may get one that became idle: a burst of
+/// requests needs few connections, and a peer that does not answer is not left with thousands of them.
+const CONNECTING: usize = 32;
 /// Idle connections kept for one peer.
 const IDLE: usize = 64;
 /// Peers that connections are kept for; further ones get connections of one use.
@@ -54,11 +54,17 @@ impl SendError {
 
 type Sender = SendRequest<Full<Bytes>>;
 
-#[derive(Default)]
 struct Host {
     idle: Vec<Sender>,
     /// An idle connection was found closed by the other side.
     lost: bool,
+    connecting: Arc<Semaphore>,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { idle: Vec::new(), lost: false, connecting: Arc::new(Semaphore::new(CONNECTING)) }
+    }
 }
 
 /// Connections to peers over mutual TLS, kept open between requests.
@@ -84,25 +90,35 @@ impl Pool {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, SendError> {
         let mut request = request;
-        while let Some(mut sender) = self.take(address) {
-            // The connection's task may not have noticed yet that the answer before was read to its end.
-            if sender.ready().await.is_err() {
-                self.host(address, |host| host.lost = true);
-                continue;
+        let mut place = None;
+        loop {
+            while let Some(mut sender) = self.take(address) {
+                // Nothing needs to be connected: the place is somebody else's.
+                place = None;
+                // The connection's task may not have noticed yet that the answer before was read to its end.
+                if sender.ready().await.is_err() {
+                    self.host(address, |host| host.lost = true);
+                    continue;
+                }
+                match sender.try_send_request(request).await {
+                    Ok(response) => return self.finish(address, sender, response).await,
+                    Err(mut failed) => match failed.take_message() {
+                        // hyper gives the request back if no byte of it was written: another connection may do.
+                        Some(unsent) => {
+                            self.host(address, |host| host.lost = true);
+                            request = unsent;
+                        }
+                        None => return Err(SendError::Closed(chain(&failed.into_error()))),
+                    },
+                }
             }
-            match sender.try_send_request(request).await {
-                Ok(response) => return self.finish(address, sender, response).await,
-                Err(mut failed) => match failed.take_message() {
-                    // hyper gives the request back if no byte of it was written: another connection may do.
-                    Some(unsent) => {
-                        self.host(address, |host| host.lost = true);
-                        request = unsent;
-                    }
-                    None => return Err(SendError::Closed(chain(&failed.into_error()))),
-                },
+            if place.is_some() {
+                break;
             }
+            place = Some(self.place(address).await?);
         }
         let mut sender = self.connect(address).await?;
+        drop(place);
         match sender.try_send_request(request).await {
             Ok(response) => self.finish(address, sender, response).await,
             Err(mut failed) => {
@@ -110,6 +126,17 @@ impl Pool {
                 let reason = chain(&failed.into_error());
                 Err(if is_unsent { SendError::NotSent(reason) } else { SendError::Closed(reason) })
             }
+        }
+    }
+
+    /// A place among those that connect to `address`.
+    async fn place(&self, address: &str) -> Result<OwnedSemaphorePermit, SendError> {
+        let places = self.host(address, |host| Arc::clone(&host.connecting));
+        match tokio::time::timeout(PLACE, places.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(SendError::NotSent(format!(
+                "{CONNECTING} connections to {address} are being made, and none was within {PLACE:?}"
+            ))),
         }
     }
 
@@ -168,26 +195,7 @@ impl Pool {
 
     async fn connect(&self, address: &str) -> Result<Sender, SendError> {
         let client = self.tls.client().ok_or_else(|| SendError::NotSent("this node is sealed".to_owned()))?;
-        let (host, port) = host_and_port(address)
-            .ok_or_else(|| SendError::NotSent(format!("{address:?} is not the address of a peer")))?;
-        let stream = match tokio::time::timeout(CONNECT, TcpStream::connect((host.as_str(), port))).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Err(SendError::Refused(format!("{host}:{port}")));
-            }
-            Ok(Err(error)) => return Err(SendError::NotSent(format!("{host}:{port}: {error}"))),
-            Err(_) => return Err(SendError::NotSent(format!("{host}:{port} did not answer in {CONNECT:?}"))),
-        };
-        let _ = stream.set_nodelay(true);
-        let name = node_name().map_err(|error| SendError::NotSent(error.to_string()))?;
-        let handshake = TlsConnector::from(client).connect(name, stream);
-        let stream = match tokio::time::timeout(HANDSHAKE, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(SendError::NotSent(format!("TLS with {host}:{port}: {error}"))),
-            Err(_) => {
-                return Err(SendError::NotSent(format!("TLS with {host}:{port} took over {HANDSHAKE:?}")));
-            }
-        };
+        let stream = dial::dial(address, client).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| SendError::NotSent(chain(&error)))?;
@@ -195,15 +203,6 @@ impl Pool {
         task::spawn("peer connection", connection);
         Ok(sender)
     }
-}
-
-/// Host and port of a URL such as `https://10.1.2.3:8201`; brackets of IPv6 are taken off.
-fn host_and_port(address: &str) -> Option<(String, u16)> {
-    let uri: Uri = address.parse().ok()?;
-    uri.scheme()?;
-    let host = uri.host()?;
-    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    Some((host.to_owned(), uri.port_u16().unwrap_or(443)))
 }
 
 /// The error with everything below it: hyper's own text hides the cause.
@@ -216,20 +215,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_peers_are_read() {
-        assert_eq!(host_and_port("https://10.1.2.3:8201"), Some(("10.1.2.3".to_owned(), 8201)));
-        assert_eq!(host_and_port("https://[fd00::7]:8201"), Some(("fd00::7".to_owned(), 8201)));
-        assert_eq!(
-            host_and_port("https://vault-0.vault-internal"),
-            Some(("vault-0.vault-internal".to_owned(), 443))
-        );
-        assert_eq!(host_and_port("nonsense"), None);
-    }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use axum::body::Body as HttpBody;
 use http::{HeaderValue, Response, StatusCode, header};
+use tokio::sync::SemaphorePermit;
 use tracing::debug;
 
 use super::forward::{self, Forwarded};
+use super::hold::Held;
 use super::inbound::{Inbound, NO_FORWARDING};
 use super::respond::{self, Refusal};
+use super::scouts::Scout;
 use super::serve::Api;
 use crate::base::class::ErrorClass;
 use crate::base::task;
@@ -17,10 +20,13 @@ use crate::vault::core::{Call, CoreError, Effect, Outcome, Reply};
 use crate::vault::ha::{Leader, NoLedger};
 use crate::vault::physical::ActiveRecord;
 
-/// How long a request waits for a leader: longer than a Lease that has to run out, and the claim after it.
+/// How long a request waits for a leader: longer than a Lease that has to run out, and the claim after it. A leader that is
+/// silent for longer lives, since nobody takes over from it: this node alone does not reach it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(12);
-/// Longest wait for news after a leader did not take a request.
-const NEWS: Duration = Duration::from_millis(100);
+/// Of the requests that waited for a leader, how many go on at a time: all at once would only be slow together.
+pub(super) const RESUMED: usize = 64;
+/// How often the silence of a leader is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a node that lost the leadership may still take to answer what it was sent.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
@@ -38,11 +44,19 @@ impl Api {
     pub(super) async fn route(self: &Arc<Self>, call: Call, inbound: &Inbound) -> Response<HttpBody> {
         let clock = &self.lifecycle.clock;
         let deadline = clock.now().plus(self.patience);
-        let mut held = None;
-        let mut was_turned_away = false;
+        let (mut held, mut place, mut scout) = (None, None, None);
         loop {
+            if held.is_some()
+                && place.is_none()
+                && let Err(refusal) = self.go_on(&mut place, deadline.since(clock.now())).await
+            {
+                return refusal.into_response();
+            }
             let complaint = match self.attempt(&call).await {
-                Attempt::Done(response) => return response,
+                Attempt::Done(response) => {
+                    self.went_through(&scout);
+                    return response;
+                }
                 Attempt::Elsewhere(complaint) => complaint,
             };
             if inbound.from_peer {
@@ -54,15 +68,13 @@ impl Api {
                 return Refusal::of(ErrorClass::Invalid, text).into_response();
             }
             let left = deadline.since(clock.now());
-            if held.is_none() && (was_turned_away || !self.has_leader()) {
-                self.measures.held();
-                held = self.hold.enter(inbound.body.len());
-                if held.is_none() {
-                    let text = "no node is active at the moment and too many requests are waiting for one";
-                    return Refusal::of(ErrorClass::Unavailable, text).into_response();
-                }
+            if !self.has_leader()
+                && let Err(refusal) = self.hold(&mut held, inbound)
+            {
+                return refusal.into_response();
             }
             let leader = match self.lifecycle.ha.wait_for_leader(left).await {
+                Ok(Leader::There(_)) if held.is_some() && place.is_none() => continue,
                 Ok(Leader::There(leader)) => leader,
                 Ok(Leader::Here) if clock.now() < deadline => {
                     // It has just become active, or has just ceased to be: a moment settles it.
@@ -77,28 +89,69 @@ impl Api {
             if self.only_redirects || inbound.headers.contains_key(NO_FORWARDING) {
                 return redirect(&leader, inbound);
             }
-            self.measures.forwarded();
-            let own = &self.lifecycle.ha.settings().identity;
-            let forwarded = tokio::select! {
-                forwarded = forward::forward(&self.pool, own, &leader, inbound) => forwarded,
-                () = self.replaced(&leader) => {
-                    Forwarded::Maybe(format!("{} lost the leadership before it answered", leader.identity))
+            let reason = match self.send_on(&leader, inbound).await {
+                Forwarded::Answer(response) => {
+                    self.went_through(&scout);
+                    return response;
                 }
-            };
-            match forwarded {
-                Forwarded::Answer(response) => return response,
-                Forwarded::NotExecuted(reason) if clock.now() < deadline => {
-                    debug!(%reason, leader = %leader.identity, "the active node did not take the request");
-                    was_turned_away = true;
-                    self.wait_for_news(&leader).await;
-                }
+                Forwarded::NotExecuted(reason) if clock.now() < deadline => reason,
                 Forwarded::NotExecuted(reason) => return gone(complaint, &reason),
-                Forwarded::Maybe(reason) if clock.now() < deadline && self.may_repeat(&call).await => {
-                    debug!(%reason, leader = %leader.identity, "the request is repeated");
-                    self.wait_for_news(&leader).await;
-                }
+                Forwarded::Maybe(reason) if clock.now() < deadline && self.may_repeat(&call).await => reason,
                 Forwarded::Maybe(reason) => return unknown(&reason),
+            };
+            debug!(%reason, leader = %leader.identity, "the active node did not take or answer the request");
+            if let Err(refusal) = self.hold(&mut held, inbound) {
+                return refusal.into_response();
             }
+            drop((scout.take(), place.take()));
+            scout = tokio::select! {
+                scout = self.scouts.turn() => scout,
+                () = self.news(&leader) => None,
+                () = tokio::time::sleep(deadline.since(clock.now())) => return gone(complaint, &reason),
+            };
+        }
+    }
+
+    async fn send_on(&self, leader: &ActiveRecord, inbound: &Inbound) -> Forwarded {
+        self.measures.forwarded();
+        let own = &self.lifecycle.ha.settings().identity;
+        tokio::select! {
+            forwarded = forward::forward(&self.pool, own, leader, inbound) => forwarded,
+            () = self.replaced(leader) => {
+                Forwarded::Maybe(format!("{} lost the leadership before it answered", leader.identity))
+            }
+            () = self.silent(leader) => {
+                let seconds = self.silence.as_secs();
+                Forwarded::Maybe(format!("{} has not been heard of for {seconds} s", leader.identity))
+            }
+        }
+    }
+
+    /// Makes the request one of those that wait for a leader, unless there are too many.
+    fn hold(&self, held: &mut Option<Held>, inbound: &Inbound) -> Result<(), Refusal> {
+        if held.is_some() {
+            return Ok(());
+        }
+        self.measures.held();
+        *held = self.hold.enter(inbound.body.len());
+        if held.is_some() { Ok(()) } else { Err(too_many()) }
+    }
+
+    /// Waits until it is this request's turn to go on, among those that waited for a leader.
+    async fn go_on<'a>(
+        &'a self,
+        place: &mut Option<SemaphorePermit<'a>>,
+        left: Duration,
+    ) -> Result<(), Refusal> {
+        let acquired = tokio::time::timeout(left, self.resumed.acquire()).await;
+        *place = Some(acquired.ok().and_then(Result::ok).ok_or_else(too_many)?);
+        Ok(())
+    }
+
+    /// Tells those who wait if a request that asked for them was taken.
+    fn went_through(&self, scout: &Option<Scout<'_>>) {
+        if scout.is_some() {
+            self.scouts.taken();
         }
     }
 
@@ -176,18 +229,37 @@ impl Api {
         tokio::time::sleep(LAST_ANSWER).await;
     }
 
-    /// Waits until another leader than `stale` is known, for a moment at most.
-    async fn wait_for_news(&self, stale: &ActiveRecord) {
+    /// Returns once the active node has been silent for long while something was waiting for its answer.
+    async fn silent(&self, leader: &ActiveRecord) {
+        let clock = &self.lifecycle.clock;
+        let begun = clock.now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let heard = self.lifecycle.ha.heard(&leader.identity).unwrap_or(begun);
+            if clock.now().since(heard.max(begun)) >= self.silence {
+                return;
+            }
+        }
+    }
+
+    /// Waits until another leader than `stale` is known.
+    async fn news(&self, stale: &ActiveRecord) {
         let mut status = self.lifecycle.ha.status();
         let changed = status.wait_for(|status| status.leader.as_ref() != Some(stale));
-        // Without news the same node is asked again: it may have been busy for a moment.
-        let _ = tokio::time::timeout(NEWS, changed).await;
+        if changed.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
 /// Whether the call means the node that it was sent to, and no other.
 fn is_for_this_node_alone(call: &Call) -> bool {
     call.path.trim_end_matches('/') == "sys/seal"
+}
+
+fn too_many() -> Refusal {
+    let text = "no node is active at the moment and too many requests are waiting for one";
+    Refusal::of(ErrorClass::Unavailable, text)
 }
 
 /// Whether the time is over is the caller's matter; this is what it says then.

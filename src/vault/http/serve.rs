@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::routing::any;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, debug, info_span};
@@ -23,7 +24,8 @@ use super::measure::Measures;
 use super::peer;
 use super::pool::Pool;
 use super::respond::{self, Refusal};
-use super::route::PATIENCE;
+use super::route::{PATIENCE, RESUMED};
+use super::scouts::Scouts;
 use crate::base::class::ErrorClass;
 use crate::base::id;
 use crate::telemetry::Metrics;
@@ -61,7 +63,12 @@ pub(crate) struct Api {
     pub(super) only_redirects: bool,
     /// How long a request waits for a leader.
     pub(super) patience: Duration,
+    /// How long the active node may be silent before what was sent to it is given up.
+    pub(super) silence: Duration,
     pub(super) hold: Arc<Hold>,
+    pub(super) scouts: Scouts,
+    /// Places of requests that go on after they have waited for a leader.
+    pub(super) resumed: Semaphore,
     pub(super) measures: Arc<Measures>,
 }
 
@@ -78,7 +85,10 @@ impl Api {
             pool,
             only_redirects,
             patience: PATIENCE,
+            silence: PATIENCE,
             hold: Arc::default(),
+            scouts: Scouts::default(),
+            resumed: Semaphore::new(RESUMED),
             measures: Measures::new(metrics),
         })
     }
@@ -170,7 +180,8 @@ async fn request(State(entrance): State<Entrance>, request: Request<HttpBody>) -
             remote,
             from_peer: side == Side::Peers,
         };
-        let served = serve(&api, &inbound, &limits);
+        // Thousands of bytes of state, which would be moved at each step from here to the connection's task.
+        let served = Box::pin(serve(&api, &inbound, &limits));
         let response = tokio::time::timeout(limits.duration, served).await.unwrap_or_else(|_| {
             let text = format!(
                 "the request took longer than {} s and was given up; it may or may not have been carried out",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use crate::base::clock::Clock;
-use crate::base::random::Random;
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::random::{Random, SystemRandom};
 use crate::config::{HaStorageConfig, Settings, StorageConfig};
 use crate::vault::physical::cache::CACHE_BYTES;
 use crate::vault::physical::inmem::InmemBackend;
@@ -51,6 +51,13 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+}
+
+impl Surroundings {
+    /// Those of the operating system.
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+    }
 }
 
 /// A storage, ready for use, with its own lock if it has one.

@@ -59,7 +59,7 @@ pub(super) fn lifecycle(
         version: VERSION.to_owned(),
         audit: Arc::default(),
     });
-    let peers = Arc::new(Peers::new(Arc::clone(pool), settings.identity.clone()));
+    let peers = Arc::new(Peers::new(Arc::clone(pool), Arc::clone(&cluster_tls), settings.identity.clone()));
     let lock = opened.lock.as_ref().map_or_else(no_lock, |lock| lock.name());
     let ha = Ha::start(
         settings,
@@ -99,13 +99,11 @@ pub(super) fn seal(config: &SealConfig, environment: &Environment) -> Result<Arc
 pub(super) async fn open(
     config: &ServerConfig,
     backends: &BackendTable,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
+    around: &Surroundings,
 ) -> Result<Opened, NodeError> {
-    let around = Surroundings { clock: Arc::clone(clock), random: Arc::clone(random) };
-    let storage = backends.storage(&config.storage, &around).await?;
+    let storage = backends.storage(&config.storage, around).await?;
     let (lock, ha_storage) = match &config.ha_storage {
-        Some(lock) => (Some(backends.lock(lock, &around).await?), Some(lock.kind().to_owned())),
+        Some(lock) => (Some(backends.lock(lock, around).await?), Some(lock.kind().to_owned())),
         None => (storage.lock.clone().filter(|_| config.ha_enabled), None),
     };
     Ok(Opened { storage, lock, ha_storage })

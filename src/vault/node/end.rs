@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-use super::backends::BackendTable;
+use super::backends::{BackendTable, Surroundings};
 use super::error::NodeError;
 use super::server::Server;
 use crate::config::{Environment, ServerConfig};
@@ -32,13 +32,27 @@ pub async fn run(
     environment: &Environment,
     backends: &BackendTable,
 ) -> Result<(), NodeError> {
+    run_in(config, environment, backends, Surroundings::system()).await
+}
+
+/// [`run`] with time and randomness of the caller's.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run_in(
+    config: &ServerConfig,
+    environment: &Environment,
+    backends: &BackendTable,
+    around: Surroundings,
+) -> Result<(), NodeError> {
     forbid_core_dumps();
+    allow_files();
     let listen = |kind| signal(kind).map_err(|error| NodeError::Signals(error.to_string()));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     // Vault re-reads certificates on SIGHUP, and scripts send it. Here they are re-read all the time: it must only not
     // end the server.
     let _hang_up = listen(SignalKind::hangup())?;
-    let server = Server::start(config, environment, backends).await?;
+    let server = Server::start_in(config, environment, backends, around).await?;
     say(&server)?;
     wait(&mut terminate, &mut interrupt).await;
     tokio::select! {
@@ -72,6 +86,16 @@ fn forbid_core_dumps() {
         || set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err()
     {
         warn!("core dumps could not be forbidden");
+    }
+}
+
+/// As many open files as the system lets this process have: every connection is one, and where clients use them up, none
+/// is left for the storage. Many systems give a thousand unless a program asks.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let given = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: given.maximum, ..given }).is_err() {
+        warn!(limit = given.current, "the limit of open files could not be raised");
     }
 }
 

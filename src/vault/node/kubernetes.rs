@@ -24,8 +24,8 @@ pub(super) async fn storage(
 ) -> Result<OpenStorage, OpenError> {
     let (clients, namespace) = reach(&config.lock).await?;
     let settings = Settings {
-        budget_bytes_per_second: config.head_bytes_per_second,
-        budget_window_seconds: config.head_window_seconds,
+        budget_bytes_per_second: config.budget_bytes_per_second,
+        budget_window_seconds: config.budget_window_seconds,
         data_limit_bytes: config.data_limit_bytes,
         ..Settings::new(namespace.clone(), config.lock.name.clone())
     };

@@ -117,7 +117,10 @@ pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> R
             let routes = serve::peer_routes(Arc::clone(around.api));
             let listener = Listener {
                 socket,
-                tls: ListenerTlsSource::Cluster(Arc::clone(&lifecycle.cluster_tls)),
+                tls: ListenerTlsSource::Cluster {
+                    tls: Arc::clone(&lifecycle.cluster_tls),
+                    ha: Arc::clone(&lifecycle.ha),
+                },
                 // Peers keep connections ready for the moment when they need them.
                 limits: ListenLimits {
                     idle: std::time::Duration::from_secs(3600),

@@ -54,7 +54,9 @@ impl Collector for NodeCollector {
             ("conflicts", "Transactions that read what had changed", counts.conflicts),
             ("checks", "Quorum checks sent", counts.checks),
         ];
-        for (name, help, value) in counters {
+        let of_storage =
+            self.0.backend.counts().into_iter().map(|count| (count.name, count.help, count.value));
+        for (name, help, value) in counters.into_iter().chain(of_storage) {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }

@@ -8,6 +8,7 @@ pub mod server;
 
 mod candidate;
 mod compose;
+mod counted;
 mod development;
 mod end;
 mod identity;
@@ -18,6 +19,6 @@ mod members;
 mod tasks;
 
 pub use backends::{BackendFactory, BackendTable, OpenError, OpenStorage, Surroundings};
-pub use end::run;
+pub use end::{run, run_in};
 pub use error::NodeError;
 pub use server::Server;

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::advertise::{self, Advertised, Known};
-use super::backends::BackendTable;
+use super::backends::{BackendTable, Surroundings};
 use super::banner::Banner;
 use super::compose::{self, Opened};
+use super::counted::Counted;
 use super::error::NodeError;
 use super::listeners::{self, Sockets};
 use super::measure::NodeCollector;
 use super::{development, tasks};
-use crate::base::clock::{Clock, SystemClock};
-use crate::base::random::{Random, SystemRandom};
 use crate::base::task::{self, Shutdown};
 use crate::config::{Environment, ServerConfig};
 use crate::telemetry::{self, Metrics, Probe};
@@ -79,13 +78,25 @@ impl Server {
         environment: &Environment,
         backends: &BackendTable,
     ) -> Result<Self, NodeError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        Self::start_in(config, environment, backends, Surroundings::system()).await
+    }
+
+    /// [`Server::start`] with time and randomness of the caller's.
+    ///
+    /// # Errors
+    /// See [`NodeError`]; every text says what to change.
+    pub async fn start_in(
+        config: &ServerConfig,
+        environment: &Environment,
+        backends: &BackendTable,
+        around: Surroundings,
+    ) -> Result<Self, NodeError> {
         for warning in &config.warnings {
             warn!("{warning}");
         }
         let seal = compose::seal(&config.seal, environment)?;
-        let opened = compose::open(config, backends, &clock, &random).await?;
+        let mut opened = compose::open(config, backends, &around).await?;
+        opened.storage.backend = Counted::above(opened.storage.backend);
         let has_peers = opened.lock.is_some() && !config.disable_clustering;
         let sockets = listeners::bind(config, has_peers).await?;
         let advertised = addresses(config, &sockets, opened.lock.is_some()).await?;
@@ -95,7 +106,8 @@ impl Server {
         let api_addresses: Vec<_> = sockets.iter().map(|one| one.bound.api).collect();
         let banner = banner(config, &opened, &advertised, &sockets, seal.kind());
 
-        let settings = compose::settings(config, &advertised, opened.lock.is_none(), &*random).await;
+        let settings = compose::settings(config, &advertised, opened.lock.is_none(), &*around.random).await;
+        let Surroundings { clock, random } = around;
         let shutdown = Shutdown::default();
         let cluster_tls = Arc::new(ClusterTls::default());
         let pool = Arc::new(Pool::new(Arc::clone(&cluster_tls)));

@@ -116,6 +116,17 @@ pub trait Feed: Send {
     async fn next(&mut self) -> Result<FeedEvent, StorageError>;
 }
 
+/// A number of events since the start of the process, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// Name of the metric without prefix and `_total`.
+    pub name: &'static str,
+    /// What is counted, as a sentence without a full stop.
+    pub help: &'static str,
+    /// How many.
+    pub value: u64,
+}
+
 /// Limits of one commit and of the whole store, known before anything is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -306,5 +317,10 @@ pub trait Backend: Send + Sync {
     /// Bytes of data (keys and values) in the store, where the backend knows; for metrics and `StorageFull`.
     fn used_bytes(&self) -> Option<u64> {
         None
+    }
+
+    /// What this instance counted since its start, for metrics; by default nothing.
+    fn counts(&self) -> Vec<Count> {
+        Vec::new()
     }
 }

@@ -1,6 +1,7 @@
 //! The head: the one small record in the data store that says who leads and how far the history has come.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,12 +68,14 @@ impl fmt::Display for LockName {
 }
 
 /// The head. A commit replaces it, and only if the whole stored head is still the expected one.
+///
+/// Every value that is read comes with one: copies share their texts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Head {
     /// UUID of the cluster, made by init.
-    pub cluster: String,
+    pub cluster: Arc<str>,
     /// The lock in use.
-    pub lock: LockName,
+    pub lock: Arc<LockName>,
     /// Grows by one with every claim of leadership.
     pub epoch: u64,
     /// Grows by one with every commit, claims included; never starts again.
@@ -80,7 +83,7 @@ pub struct Head {
     /// The batch that made this head.
     pub batch_id: BatchId,
     /// Identity of the node that made it.
-    pub node: String,
+    pub node: Arc<str>,
     /// Storage format that a node must be able to write in order to claim.
     pub format: u32,
     /// Cluster time of the commit; never goes back.

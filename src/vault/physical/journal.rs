@@ -114,12 +114,13 @@ mod tests {
 
     fn head(seq: u64, batch: u64) -> Head {
         Head {
-            cluster: "c".to_owned(),
-            lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "l".to_owned() },
+            cluster: "c".into(),
+            lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "l".to_owned() }
+                .into(),
             epoch: 1,
             seq,
             batch_id: BatchId::new(&SeededRandom::new(batch)),
-            node: "n".to_owned(),
+            node: "n".into(),
             format: 1,
             time: UnixMillis(0),
         }

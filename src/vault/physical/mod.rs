@@ -22,7 +22,7 @@ pub mod wire;
 pub mod zookeeper;
 
 pub use backend::{
-    Backend, Commit, Feed, FeedEvent, Journal, KEY_BYTES, Limits, Listing, Op, StorageError, Value,
+    Backend, Commit, Count, Feed, FeedEvent, Journal, KEY_BYTES, Limits, Listing, Op, StorageError, Value,
 };
 pub use cache::CachedBackend;
 pub use head::{BatchId, FORMAT, Head, LockName};

@@ -76,12 +76,13 @@ mod tests {
 
     fn some_head() -> Head {
         Head {
-            cluster: "c".to_owned(),
-            lock: LockName { kind: "etcd".to_owned(), namespace: "n".to_owned(), name: "l".to_owned() },
+            cluster: "c".into(),
+            lock: LockName { kind: "etcd".to_owned(), namespace: "n".to_owned(), name: "l".to_owned() }
+                .into(),
             epoch: 3,
             seq: 4097,
             batch_id: BatchId::new(&SeededRandom::new(1)),
-            node: "vault-0".to_owned(),
+            node: "vault-0".into(),
             format: 1,
             time: UnixMillis(7),
         }
@@ -104,7 +105,7 @@ mod tests {
     fn heads_that_differ_in_any_field_differ_in_bytes() {
         let base = some_head();
         let others = [
-            Head { cluster: "d".to_owned(), ..base.clone() },
+            Head { cluster: "d".into(), ..base.clone() },
             Head { epoch: 2, ..base.clone() },
             Head { batch_id: BatchId::new(&SeededRandom::new(2)), ..base.clone() },
             Head { time: UnixMillis(8), ..base.clone() },

@@ -5,13 +5,20 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// ports prints free TCP ports of the loopback address, all different.
+// The range of ports for servers of tests: below the kernel's own, from which outgoing connections take theirs, and
+// below Kubernetes' node ports.
+const firstPort, endPort = 10000, 30000
+
+// ports prints TCP ports of the loopback address on which nobody listens, all different, and different from those of
+// other programs that count in the same file, as tests/support/ports.rs does.
 func ports(args []string) error {
 	count := 1
 	if len(args) > 0 {
@@ -20,16 +27,41 @@ func ports(args []string) error {
 			return err
 		}
 	}
-	for range count {
-		// Every listener stays open until the end, so that no port comes twice.
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("holdfast-ports-%d", os.Getuid()))
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer file.Close()
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return err
+	}
+	next, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || next < firstPort || next >= endPort {
+		next = firstPort
+	}
+	for tried := 0; count > 0; tried++ {
+		if tried == endPort-firstPort {
+			return fmt.Errorf("no free port from %d to %d", firstPort, endPort-1)
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", next)); err == nil {
+			l.Close()
+			fmt.Println(next)
+			count--
+		}
+		if next++; next == endPort {
+			next = firstPort
+		}
+	}
+	if err := file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = file.WriteAt([]byte(strconv.Itoa(next)), 0)
+	return err
 }
 
 // forward listens here and connects from within another network namespace:

@@ -7,6 +7,7 @@ use holdfast::vault::physical::{Backend, Commit, HaBackend, LockRecord, Op, Stor
 use super::world::{
     PATIENCE, Writer, backend, common_single, config, event, first_head, next_head, put, read, register,
 };
+use crate::consul_server::Consul;
 use holdfast::vault::physical::FeedEvent;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,4 +196,86 @@ async fn a_commit_wakes_whoever_waits() {
     }
     println!("slowest wake-up: {slowest:?}");
     assert!(slowest < PATIENCE / 10);
+}
+
+/// A `cas` that stores what is there already succeeds, and leaves the index as it was: whoever compares indexes and stores
+/// the same again shuts nobody out.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit_moves_the_index_that_commits_compare() {
+    let consul = common_single().await;
+    let config = config(consul, None);
+    let index = async |key: &str| {
+        let (status, found) = consul.ask(0, "GET", &format!("kv/{key}?consistent"), None).await;
+        assert_eq!(status, 200, "{found}");
+        found[0]["ModifyIndex"].as_u64().expect("an index")
+    };
+    let plain = format!("{}plain", config.path.replace("store-", "elsewhere-"));
+    consul.put(&plain, "same").await;
+    let before = index(&plain).await;
+    for _ in 0..2 {
+        // Consul says that it has stored this.
+        consul.put(&format!("{plain}?cas={before}"), "same").await;
+        assert_eq!(index(&plain).await, before, "the trap is gone");
+    }
+    let mut writer = Writer::init(backend(&config).await).await;
+    let head = format!("{}head", config.path);
+    let mut last = index(&head).await;
+    for _ in 0..3 {
+        let old = writer.head.clone();
+        writer.write(&[put("a", "same")]).await;
+        let now = index(&head).await;
+        assert!(now > last, "{now} after {last}");
+        last = now;
+        let late = writer.backend.commit(Some(&old), &next_head(&old), &[put("a", "same")]).await;
+        assert_eq!(late, Commit::Fenced { current: Some(writer.head.clone()) });
+    }
+}
+
+/// Consul's sessions notice a dead holder after 10 to 20 s and delay the next one by 15 s. The lock needs none, nor
+/// the right to have one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_hangs_on_no_session() {
+    let consul = common_single().await;
+    let config = config(consul, None);
+    let record = LockRecord { holder: "a".to_owned(), duration_seconds: 6, ..LockRecord::default() };
+    let holder = register(&config).await;
+    let Swap::Swapped(first) = holder.swap(None, &record).await else { panic!("no creation") };
+    let (status, found) = consul.ask(0, "GET", &format!("kv/{}lock?consistent", config.path), None).await;
+    assert_eq!((status, found[0]["Session"].as_str()), (200, None), "{found}");
+    drop(holder);
+    // Whoever comes next is not delayed.
+    let next = LockRecord { holder: "b".to_owned(), ..record };
+    let begun = Instant::now();
+    let outcome = register(&config).await.swap(Some(&first), &next).await;
+    assert!(matches!(outcome, Swap::Swapped(_)), "{outcome:?}");
+    assert!(begun.elapsed() < PATIENCE / 3, "{:?}", begun.elapsed());
+    let (status, sessions) = consul.ask(0, "GET", "session/list", None).await;
+    assert_eq!((status, sessions.as_array().map(Vec::len)), (200, Some(0)), "{sessions}");
+}
+
+/// Consul refuses the connections of one address beyond a number: 200 by default, for three nodes behind one address.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_needs_few_connections() {
+    let consul = Consul::single_with("limits { http_max_conns_per_client = 64 }\n").await;
+    let config = config(&consul, None);
+    let mut writer = Writer::init(backend(&config).await).await;
+    writer.write(&[put("a", "1")]).await;
+    let lock = register(&config).await;
+    let mut watch = lock.watch().await.expect("a watch");
+    assert_eq!(watch.changed().await.expect("a report"), None);
+    let mut feed = writer.backend.follow(Some(writer.head.clone())).await.expect("a feed");
+    let waiting = async { event(feed.as_mut()).await };
+    let working = async {
+        for _ in 0..3 {
+            let reads = (0..200).map(|_| writer.backend.get("a"));
+            for read in futures_util::future::join_all(reads).await {
+                assert_eq!(read.expect("a read").value.as_deref(), Some(b"1".as_slice()));
+            }
+        }
+        let (next, ops) = (next_head(&writer.head), [put("a", "2")]);
+        let outcome = writer.backend.commit(Some(&writer.head), &next, &ops).await;
+        assert_eq!(outcome, Commit::Committed);
+    };
+    let (told, ()) = tokio::join!(waiting, working);
+    assert!(matches!(told, FeedEvent::Record(_)));
 }

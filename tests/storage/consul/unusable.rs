@@ -110,7 +110,7 @@ async fn every_text_says_what_to_do() {
     note("another web server", refusal(&other).await);
     other.addresses = vec![another_service("220 mail.example ESMTP\r\n").await];
     note("no web server", refusal(&other).await);
-    other.addresses = vec![format!("http://127.0.0.1:{}", crate::consul_server::free_port())];
+    other.addresses = vec![format!("http://127.0.0.1:{}", crate::ports::free_port())];
     note("nobody there", refusal(&other).await);
 
     insta::assert_snapshot!("unusable", shown);

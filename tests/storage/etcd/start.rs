@@ -154,8 +154,7 @@ async fn a_login_where_nobody_asks_for_one_does_no_harm() {
 async fn one_wrong_address_among_good_ones_does_no_harm() {
     let servers = cluster().await;
     let mut settings = settings(servers, &new_path(), 0);
-    let gone = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("an address");
-    settings.addresses.insert(0, format!("https://{gone}"));
+    settings.addresses.insert(0, format!("https://127.0.0.1:{}", crate::ports::free_port()));
     settings.addresses.insert(1, format!("https://127.0.0.1:{}", single().await.port(0)));
     settings.addresses.insert(2, "https://no-such-name.invalid:2379".to_owned());
     let mut writer = Writer::init(opened(&settings).await.0).await;

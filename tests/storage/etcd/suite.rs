@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use holdfast::config::EtcdStorage;
 use holdfast::vault::physical::conformance::{
     Lock, Locks, Report, Store, Stores, check_lock, check_storage, report_lock, report_storage,
 };
-use holdfast::vault::physical::{Backend, CachedBackend, HaBackend, LockRecord, Swap};
+use holdfast::vault::physical::{Backend, HaBackend, LockRecord, Swap};
 
 use super::world::{Writer, cluster, new_path, opened, put, recorded, settings, single};
 use crate::etcd_server::Etcd;
+use crate::network::Network;
+use crate::place::{Place, Route, Site};
 
 /// Stores and locks on the same servers, each under a path of its own.
 #[derive(Clone, Copy)]
@@ -20,51 +23,66 @@ struct On {
     is_cached: bool,
 }
 
-struct Place {
-    on: On,
+struct Directory {
+    servers: &'static Etcd,
     path: String,
+    network: Arc<Network>,
     /// Every instance begins with another member.
     instances: AtomicUsize,
 }
 
 impl On {
-    fn place(self) -> Place {
-        Place { on: self, path: new_path(), instances: AtomicUsize::new(0) }
+    async fn place(self) -> Place<Directory> {
+        let (network, _) = Network::before(&self.servers.addresses()).await;
+        let site = Directory {
+            servers: self.servers,
+            path: new_path(),
+            network: Arc::clone(&network),
+            instances: AtomicUsize::new(0),
+        };
+        Place { site, network, cache_bytes: self.is_cached.then_some(1 << 20) }
     }
 }
 
-impl Place {
-    fn settings(&self) -> holdfast::config::EtcdStorage {
-        settings(self.on.servers, &self.path, self.instances.fetch_add(1, Ordering::Relaxed))
+impl Directory {
+    fn settings(&self, route: Route) -> EtcdStorage {
+        if route == Route::Past {
+            return settings(self.servers, &self.path, 0);
+        }
+        let first = self.instances.fetch_add(1, Ordering::Relaxed);
+        let mut settings = settings(self.servers, &self.path, first);
+        let ports = self.network.ports();
+        let count = ports.len();
+        for (n, address) in settings.addresses.iter_mut().enumerate() {
+            let (host, _) = address.rsplit_once(':').expect("a port");
+            *address = format!("{host}:{}", ports[(first + n) % count]);
+        }
+        settings
+    }
+}
+
+#[async_trait]
+impl Site for Directory {
+    async fn backend(&self, route: Route) -> Arc<dyn Backend> {
+        Arc::new(opened(&self.settings(route)).await.0)
+    }
+
+    async fn lock(&self, route: Route) -> Arc<dyn HaBackend> {
+        Arc::new(opened(&self.settings(route)).await.1)
     }
 }
 
 #[async_trait]
 impl Stores for On {
     async fn create(&self) -> Box<dyn Store> {
-        Box::new(self.place())
-    }
-}
-
-#[async_trait]
-impl Store for Place {
-    async fn open(&self) -> Arc<dyn Backend> {
-        let backend = Arc::new(opened(&self.settings()).await.0);
-        if self.on.is_cached { Arc::new(CachedBackend::start(backend, 1 << 20)) } else { backend }
+        Box::new(self.place().await)
     }
 }
 
 #[async_trait]
 impl Locks for On {
     async fn create(&self) -> Box<dyn Lock> {
-        Box::new(self.place())
-    }
-}
-
-#[async_trait]
-impl Lock for Place {
-    async fn open(&self) -> Arc<dyn HaBackend> {
-        Arc::new(opened(&self.settings()).await.1)
+        Box::new(self.place().await)
     }
 }
 
@@ -91,9 +109,9 @@ async fn a_cluster_keeps_the_laws_of_storage_under_a_cache() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_are_woken_long_before_they_look_by_themselves() {
-    let place = On { servers: cluster().await, is_cached: false }.place();
-    let (backend, register) = opened(&place.settings()).await;
-    let (reader, candidate) = opened(&place.settings()).await;
+    let place = On { servers: cluster().await, is_cached: false }.place().await;
+    let (backend, register) = opened(&place.site.settings(Route::Network)).await;
+    let (reader, candidate) = opened(&place.site.settings(Route::Network)).await;
     let mut writer = Writer::init(backend).await;
     let mut feed = reader.follow(Some(writer.head.clone())).await.expect("a feed");
     let mut watch = candidate.watch().await.expect("a watch");

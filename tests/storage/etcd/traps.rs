@@ -287,3 +287,20 @@ async fn a_rotated_certificate_is_found_when_the_old_one_is_refused() {
     writer.write(&[put("a", "1")]).await;
     assert_eq!(read(backend.as_ref(), "a").await.as_deref(), Some(b"1".as_slice()));
 }
+
+/// Leases are counted in whole seconds, and a new leader of etcd prolongs all of them: nothing of ours ends with one.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hangs_on_a_lease() {
+    let servers = single().await;
+    let path = new_path();
+    let (backend, register) = opened(&settings(servers, &path, 0)).await;
+    let mut writer = Writer::init(backend).await;
+    writer.write(&[put("a", "1")]).await;
+    let held = LockRecord { holder: "a".to_owned(), ..LockRecord::default() };
+    assert!(matches!(register.swap(None, &held).await, Swap::Swapped(_)));
+    let kept = servers.ctl(&["get", &path, "--prefix", "--write-out=json"]);
+    let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
+    let keys = kept["kvs"].as_array().expect("keys");
+    assert!(keys.len() >= 3, "head, lock, record and value: {kept}");
+    assert!(keys.iter().all(|key| key["lease"].as_u64().unwrap_or_default() == 0), "{kept}");
+}

@@ -70,12 +70,13 @@ pub async fn opened(settings: &EtcdStorage) -> (EtcdBackend, EtcdRegister) {
 
 pub fn first_head() -> Head {
     Head {
-        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
-        lock: LockName { kind: "etcd".to_owned(), namespace: "/vault/".to_owned(), name: "lock".to_owned() },
+        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
+        lock: LockName { kind: "etcd".to_owned(), namespace: "/vault/".to_owned(), name: "lock".to_owned() }
+            .into(),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),
-        node: "vault-0".to_owned(),
+        node: "vault-0".into(),
         format: FORMAT,
         time: UnixMillis(1_700_000_000_000),
     }

@@ -14,12 +14,12 @@ const AGAIN: u64 = 50;
 /// The head of a new store.
 pub fn first_head() -> Head {
     Head {
-        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
-        lock: LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() },
+        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
+        lock: LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() }.into(),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),
-        node: "a".to_owned(),
+        node: "a".into(),
         format: FORMAT,
         time: UnixMillis(1_700_000_000_000),
     }

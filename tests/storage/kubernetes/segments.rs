@@ -72,7 +72,7 @@ async fn two_thousand_writes_roll_over_and_are_all_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_stores_are_cut_into_parts_and_merged() {
     let mut world = World::new().await;
-    world.settings.merge_bytes_per_second = 200 << 20;
+    world.settings.budget_bytes_per_second = 200 << 20;
     world.settings.garbage_age_seconds = 2;
     let mut writer = Writer::init(world.open()).await;
     for n in 0..14u8 {

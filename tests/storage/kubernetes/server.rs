@@ -51,11 +51,29 @@ pub async fn clients(server: &ApiServer) -> Clients {
 
 /// Clients that act as `user`.
 pub async fn clients_as(server: &ApiServer, user: &str) -> Clients {
+    changed(server, |config| {
+        for entry in config["users"].as_array_mut().expect("users") {
+            entry["user"]["as"] = user.into();
+        }
+    })
+    .await
+}
+
+/// Clients with all rights that reach the server at another port of loopback.
+pub async fn clients_through(server: &ApiServer, port: u16) -> Clients {
+    changed(server, |config| {
+        for entry in config["clusters"].as_array_mut().expect("clusters") {
+            entry["cluster"]["server"] = format!("https://127.0.0.1:{port}").into();
+        }
+    })
+    .await
+}
+
+/// Clients with the server's kubeconfig after a change.
+async fn changed(server: &ApiServer, change: impl FnOnce(&mut serde_json::Value)) -> Clients {
     let text = std::fs::read_to_string(server.kubeconfig()).expect("a kubeconfig");
     let mut config: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
-    for entry in config["users"].as_array_mut().expect("users") {
-        entry["user"]["as"] = user.into();
-    }
+    change(&mut config);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, config.to_string()).expect("a kubeconfig");

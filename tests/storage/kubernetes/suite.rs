@@ -16,6 +16,7 @@ use serde_json::json;
 use super::server;
 use super::world::World;
 use crate::apiserver::ApiServer;
+use crate::network::Network;
 use holdfast::crd::VaultStoreHead;
 
 struct Worlds {
@@ -42,19 +43,34 @@ impl Store for World {
     }
 }
 
-/// Stores on an API server of their own, which can be stopped where it is.
+/// Stores on an API server of their own, which can be stopped where it is, behind a network that can lose answers.
 struct Outages(Arc<ApiServer>);
 
 struct Outage {
+    /// Past the network.
+    direct: World,
     world: World,
+    network: Arc<Network>,
     server: Arc<ApiServer>,
+}
+
+impl Outages {
+    async fn outage(&self) -> Outage {
+        let server = Arc::clone(&self.0);
+        let direct = World::on(&server).await;
+        let (_, port) = server.url.rsplit_once(':').expect("a port");
+        let network = Network::to(&[port.parse().expect("a port")]).await;
+        let [port] = network.ports()[..] else { panic!("one server has one link") };
+        let clients = server::clients_through(&server, port).await;
+        let world = World { clients, client: direct.client.clone(), settings: direct.settings.clone() };
+        Outage { direct, world, network, server }
+    }
 }
 
 #[async_trait]
 impl Stores for Outages {
     async fn create(&self) -> Box<dyn Store> {
-        let world = World::on(&self.0).await;
-        Box::new(Outage { world, server: Arc::clone(&self.0) })
+        Box::new(self.outage().await)
     }
 }
 
@@ -62,6 +78,11 @@ impl Stores for Outages {
 impl Store for Outage {
     async fn open(&self) -> Arc<dyn Backend> {
         Arc::new(World::open(&self.world))
+    }
+
+    async fn lose_next_answer(&self) -> bool {
+        self.network.lose_commit(Arc::new(World::open(&self.direct))).await;
+        true
     }
 
     async fn fail(&self) -> bool {
@@ -77,8 +98,7 @@ impl Store for Outage {
 #[async_trait]
 impl Locks for Outages {
     async fn create(&self) -> Box<dyn Lock> {
-        let world = World::on(&self.0).await;
-        Box::new(Outage { world, server: Arc::clone(&self.0) })
+        Box::new(self.outage().await)
     }
 }
 
@@ -86,6 +106,19 @@ impl Locks for Outages {
 impl Lock for Outage {
     async fn open(&self) -> Arc<dyn HaBackend> {
         Lock::open(&self.world).await
+    }
+
+    async fn mark(&self) -> bool {
+        self.world.mark().await
+    }
+
+    async fn is_marked(&self) -> bool {
+        self.world.is_marked().await
+    }
+
+    async fn lose_next_answer(&self) -> bool {
+        self.network.lose_swap(Arc::new(self.direct.register())).await;
+        true
     }
 
     async fn fail(&self) -> bool {
@@ -105,6 +138,10 @@ impl Locks for Worlds {
 }
 
 impl World {
+    fn register(&self) -> LeaseRegister {
+        LeaseRegister::new(&self.clients, &self.settings.namespace, "vault", Arc::new(SystemClock))
+    }
+
     fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &self.settings.namespace)
     }
@@ -113,7 +150,7 @@ impl World {
 #[async_trait]
 impl Lock for World {
     async fn open(&self) -> Arc<dyn HaBackend> {
-        Arc::new(LeaseRegister::new(&self.clients, &self.settings.namespace, "vault", Arc::new(SystemClock)))
+        Arc::new(self.register())
     }
 
     async fn mark(&self) -> bool {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use holdfast::base::clock::{SystemClock, UnixMillis};
 use holdfast::base::random::SystemRandom;
 use holdfast::crd::{VaultStoreHead, VaultStoreSegment};
 use holdfast::k8s::client::Clients;
 use holdfast::vault::physical::kubernetes::{KubernetesBackend, Settings};
-use holdfast::vault::physical::{Backend, BatchId, Commit, FORMAT, Feed, FeedEvent, Head, LockName, Op};
+use holdfast::vault::physical::{Backend, BatchId, Commit, FORMAT, Head, LockName, Op};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Client;
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
@@ -18,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use super::server;
 use crate::apiserver::ApiServer;
+pub use crate::steps::{event, next_head, put, read, until};
 
 /// How long anything may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,23 +88,16 @@ impl World {
 
 pub fn first_head() -> Head {
     Head {
-        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
-        lock: LockName { kind: "kubernetes".to_owned(), namespace: "n".to_owned(), name: "vault".to_owned() },
+        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
+        lock: LockName { kind: "kubernetes".to_owned(), namespace: "n".to_owned(), name: "vault".to_owned() }
+            .into(),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),
-        node: "vault-0".to_owned(),
+        node: "vault-0".into(),
         format: FORMAT,
         time: UnixMillis(1_700_000_000_000),
     }
-}
-
-pub fn next_head(head: &Head) -> Head {
-    Head { seq: head.seq + 1, batch_id: BatchId::new(&SystemRandom), ..head.clone() }
-}
-
-pub fn put(key: &str, value: impl Into<Bytes>) -> Op {
-    Op::Put { key: key.to_owned(), value: value.into() }
 }
 
 /// An active node, as far as the storage sees it.
@@ -124,7 +117,7 @@ impl Writer {
     /// Claims the store's present head.
     pub async fn claim(backend: KubernetesBackend) -> Self {
         let before = backend.check().await.expect("a check").expect("a head");
-        let head = Head { epoch: before.epoch + 1, node: "vault-1".to_owned(), ..next_head(&before) };
+        let head = Head { epoch: before.epoch + 1, node: "vault-1".into(), ..next_head(&before) };
         settle(&backend, Some(&before), &head, &[]).await.expect("a claim");
         Self { backend, head }
     }
@@ -153,32 +146,4 @@ pub async fn settle(
         }
     };
     tokio::time::timeout(PATIENCE, sending).await.expect("a known outcome")
-}
-
-/// The value of `key`.
-pub async fn read(backend: &KubernetesBackend, key: &str) -> Option<Bytes> {
-    backend.get(key).await.expect("a read").value
-}
-
-/// The next event of a feed.
-pub async fn event(feed: &mut dyn Feed) -> FeedEvent {
-    let next = async {
-        loop {
-            match feed.next().await {
-                Ok(event) => return event,
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, next).await.expect("an event")
-}
-
-/// Waits until `condition` holds.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never happened: {what}"));
 }

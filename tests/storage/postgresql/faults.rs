@@ -155,3 +155,28 @@ async fn a_changed_ca_is_found_in_its_file() {
     std::fs::copy(server.file("ca.pem"), &ca_file).expect("a copy");
     until("the right CA is used", async || backend.check().await.is_ok()).await;
 }
+
+/// The process that only lets clients in may stop while sessions go on: they commit, and nobody new gets in.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_go_on_while_nobody_gets_in() {
+    let server = own_server().await;
+    let config = storage(&server.url());
+    let backend = opened(&config).await;
+    let head = init(&backend).await;
+    let head = write(&backend, &head, &[put("a", "1")]).await;
+    read(&backend, "a").await;
+    server.freeze_the_door();
+    let begun = Instant::now();
+    let late = opened(&config).await;
+    let checked = late.check().await;
+    let waited = begun.elapsed();
+    let outcome = backend.commit(Some(&head), &next_head(&head), &[put("a", "2")]).await;
+    let proven = backend.check().await;
+    server.thaw();
+    assert!(matches!(checked, Err(StorageError::Unavailable { .. })), "{checked:?}");
+    assert!(waited < Duration::from_secs(15), "{waited:?}");
+    assert_eq!(outcome, Commit::Committed);
+    assert!(proven.is_ok(), "{proven:?}");
+    until("the late one gets in", async || late.check().await.is_ok()).await;
+    assert_eq!(read(&late, "a").await.as_deref(), Some(&b"2"[..]));
+}

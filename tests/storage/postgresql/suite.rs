@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use holdfast::config::PostgresqlStorage;
+use holdfast::config::{Credential, PostgresqlStorage};
 use holdfast::vault::physical::conformance::{
     Lock, Locks, Report, Store, Stores, check_lock, check_storage, report_lock, report_storage,
 };
 use holdfast::vault::physical::postgresql::open_lock;
-use holdfast::vault::physical::{Backend, CachedBackend, HaBackend};
+use holdfast::vault::physical::{Backend, HaBackend};
 
-use super::world::{certified, common_server, opened, storage};
+use super::world::{certified, certified_url, common_server, opened, storage};
+use crate::network::Network;
+use crate::place::{Place, Route, Site};
 use crate::server_postgresql::{DATABASE, Postgresql};
 
 /// How the server is reached.
@@ -26,10 +28,10 @@ struct World {
     is_cached: bool,
 }
 
-struct Place {
+struct Table {
     server: &'static Postgresql,
+    direct: PostgresqlStorage,
     config: PostgresqlStorage,
-    is_cached: bool,
 }
 
 impl World {
@@ -37,49 +39,47 @@ impl World {
         Self { way, is_cached: false }
     }
 
-    async fn place(&self) -> Place {
+    async fn place(&self) -> Place<Table> {
         let server = common_server().await;
-        let config = match self.way {
-            Way::Plain => storage(&server.url()),
-            Way::Tls => storage(&server.tls_url()),
-            Way::Certificate => certified(server),
+        let (url, direct) = match self.way {
+            Way::Plain => (server.url(), storage(&server.url())),
+            Way::Tls => (server.tls_url(), storage(&server.tls_url())),
+            Way::Certificate => (certified_url(server), certified(server)),
         };
-        Place { server, config, is_cached: self.is_cached }
+        let network = Network::to(&[server.port]).await;
+        let [port] = network.ports()[..] else { panic!("one server has one link") };
+        let through = url.replace(&format!(":{}/", server.port), &format!(":{port}/"));
+        assert_ne!(through, url, "the URL has a port");
+        let config = PostgresqlStorage {
+            connection_url: Some(Credential::Text(through.as_str().into())),
+            ..direct.clone()
+        };
+        let site = Table { server, direct, config };
+        Place { site, network, cache_bytes: self.is_cached.then_some(8 << 20) }
     }
 }
 
-#[async_trait]
-impl Stores for World {
-    async fn create(&self) -> Box<dyn Store> {
-        Box::new(self.place().await)
+impl Table {
+    fn config(&self, route: Route) -> &PostgresqlStorage {
+        match route {
+            Route::Network => &self.config,
+            Route::Past => &self.direct,
+        }
     }
-}
 
-#[async_trait]
-impl Store for Place {
-    async fn open(&self) -> Arc<dyn Backend> {
-        let backend = Arc::new(opened(&self.config).await);
-        if self.is_cached { Arc::new(CachedBackend::start(backend, 8 << 20)) } else { backend }
-    }
-}
-
-#[async_trait]
-impl Locks for World {
-    async fn create(&self) -> Box<dyn Lock> {
-        Box::new(self.place().await)
-    }
-}
-
-impl Place {
     fn row(&self, statements: &[&str]) -> String {
         self.server.sql(DATABASE, statements)
     }
 }
 
 #[async_trait]
-impl Lock for Place {
-    async fn open(&self) -> Arc<dyn HaBackend> {
-        Arc::new(open_lock(&self.config).await.unwrap_or_else(|reason| panic!("{reason}")))
+impl Site for Table {
+    async fn backend(&self, route: Route) -> Arc<dyn Backend> {
+        Arc::new(opened(self.config(route)).await)
+    }
+
+    async fn lock(&self, route: Route) -> Arc<dyn HaBackend> {
+        Arc::new(open_lock(self.config(route)).await.unwrap_or_else(|reason| panic!("{reason}")))
     }
 
     async fn mark(&self) -> bool {
@@ -91,6 +91,20 @@ impl Lock for Place {
 
     async fn is_marked(&self) -> bool {
         self.row(&[&format!("SELECT owner FROM {}_lock", self.config.table)]) == "team-a"
+    }
+}
+
+#[async_trait]
+impl Stores for World {
+    async fn create(&self) -> Box<dyn Store> {
+        Box::new(self.place().await)
+    }
+}
+
+#[async_trait]
+impl Locks for World {
+    async fn create(&self) -> Box<dyn Lock> {
+        Box::new(self.place().await)
     }
 }
 

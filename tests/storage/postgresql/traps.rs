@@ -259,3 +259,33 @@ async fn row_security_hides_nothing() {
     let found = backend.get("a").await;
     assert!(found.is_err(), "{found:?}");
 }
+
+/// A database may order texts as people do, and keys have an order of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_in_byte_order_however_the_database_orders_texts() {
+    let server = common_server().await;
+    let database = "as_people_do";
+    let create = format!(
+        "CREATE DATABASE {database} OWNER {ROLE} TEMPLATE template0 ENCODING UTF8 LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+    );
+    server.sql("postgres", &[&create]);
+    let mut keys = vec!["B", "a", "a-b", "a/", "A", "\u{e4}", "_", "ab", "Z", "z"];
+    let texts = keys.iter().map(|key| format!("('{key}')")).collect::<Vec<_>>().join(",");
+    let ordered = server
+        .sql(database, &[&format!("SELECT string_agg(k, ' ' ORDER BY k) FROM (VALUES {texts}) AS t(k)")]);
+    keys.sort_unstable();
+    assert_ne!(ordered, keys.join(" "), "the test needs a database with another order");
+    let backend = opened(&storage(&server.url().replace(DATABASE, database))).await;
+    let head = init(&backend).await;
+    let ops: Vec<_> = keys.iter().map(|key| put(key, "v")).collect();
+    write(&backend, &head, &ops).await;
+    assert_eq!(backend.list("", None, 100).await.expect("a listing").keys, keys);
+    let mut paged = Vec::new();
+    while paged.len() < keys.len() {
+        let after = paged.last().cloned();
+        let page = backend.list("", after.as_deref(), 3).await.expect("a page");
+        assert!(!page.keys.is_empty(), "after {after:?} there is nothing");
+        paged.extend(page.keys);
+    }
+    assert_eq!(paged, keys);
+}

@@ -36,9 +36,14 @@ pub fn storage(url: &str) -> PostgresqlStorage {
     PostgresqlStorage { table: fresh_table(), ..PostgresqlStorage::at(url) }
 }
 
+/// Where a client without a password finds its database.
+pub fn certified_url(server: &Postgresql) -> String {
+    format!("postgres://{CERTIFICATE_ROLE}@127.0.0.1:{}/{DATABASE}", server.port)
+}
+
 /// A store that is reached with TLS and a client certificate instead of a password.
 pub fn certified(server: &Postgresql) -> PostgresqlStorage {
-    let url = format!("postgres://{CERTIFICATE_ROLE}@127.0.0.1:{}/{DATABASE}", server.port);
+    let url = certified_url(server);
     let tls = ClientTls {
         ca_file: Some(server.file("ca.pem")),
         cert_file: Some(server.file("client.pem")),
@@ -58,23 +63,24 @@ pub async fn both(config: &PostgresqlStorage) -> (PostgresqlBackend, PostgresqlR
 
 pub fn first_head() -> Head {
     Head {
-        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
+        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
         lock: LockName {
             kind: "postgresql".to_owned(),
             namespace: "vault".to_owned(),
             name: "holdfast_lock".to_owned(),
-        },
+        }
+        .into(),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),
-        node: "vault-0".to_owned(),
+        node: "vault-0".into(),
         format: FORMAT,
         time: UnixMillis(1_700_000_000_000),
     }
 }
 
 pub fn claim_head(head: &Head) -> Head {
-    Head { epoch: head.epoch + 1, node: "vault-1".to_owned(), ..next_head(head) }
+    Head { epoch: head.epoch + 1, node: "vault-1".into(), ..next_head(head) }
 }
 
 /// Makes the first head.

@@ -6,8 +6,9 @@ use holdfast::vault::physical::{Backend, StorageError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::server::{Ensemble, free_ports};
+use super::server::Ensemble;
 use super::world::{World, blocking, single, three};
+use crate::ports::free_port;
 
 /// The text of an error with what differs from run to run masked.
 fn masked(text: &str, folder: &str) -> String {
@@ -108,7 +109,7 @@ async fn every_reason_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_away_is_waited_for() {
-    let port = free_ports(1)[0];
+    let port = free_port();
     let world = World::at(&format!("127.0.0.1:{port}"), "");
     let backend = world.open().await;
     let error = backend.check().await.expect_err("nobody is there");

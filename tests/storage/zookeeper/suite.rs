@@ -6,47 +6,67 @@ use async_trait::async_trait;
 use holdfast::vault::physical::conformance::{
     Lock, Locks, Report, Store, Stores, check_lock, check_storage, report_lock, report_storage,
 };
-use holdfast::vault::physical::{Backend, CachedBackend, HaBackend};
+use holdfast::vault::physical::{Backend, HaBackend};
 
 use super::server::Ensemble;
 use super::world::{World, single, three};
+use crate::network::Network;
+use crate::place::{Place, Route, Site};
 
 struct Worlds {
     ensemble: &'static Ensemble,
     is_cached: bool,
 }
 
-struct Place {
+struct Roots {
+    direct: World,
     world: World,
-    is_cached: bool,
+}
+
+impl Roots {
+    fn world(&self, route: Route) -> &World {
+        match route {
+            Route::Network => &self.world,
+            Route::Past => &self.direct,
+        }
+    }
+}
+
+impl Worlds {
+    async fn place(&self) -> Place<Roots> {
+        let direct = World::on(self.ensemble);
+        let ports: Vec<u16> = direct.config.addresses.iter().map(|server| server.port).collect();
+        let network = Network::to(&ports).await;
+        let mut world = direct.clone();
+        for (server, port) in world.config.addresses.iter_mut().zip(network.ports()) {
+            server.port = port;
+        }
+        Place { site: Roots { direct, world }, network, cache_bytes: self.is_cached.then_some(1 << 20) }
+    }
+}
+
+#[async_trait]
+impl Site for Roots {
+    async fn backend(&self, route: Route) -> Arc<dyn Backend> {
+        Arc::new(self.world(route).open().await)
+    }
+
+    async fn lock(&self, route: Route) -> Arc<dyn HaBackend> {
+        Arc::new(self.world(route).lock().await)
+    }
 }
 
 #[async_trait]
 impl Stores for Worlds {
     async fn create(&self) -> Box<dyn Store> {
-        Box::new(Place { world: World::on(self.ensemble), is_cached: self.is_cached })
-    }
-}
-
-#[async_trait]
-impl Store for Place {
-    async fn open(&self) -> Arc<dyn Backend> {
-        let backend: Arc<dyn Backend> = Arc::new(self.world.open().await);
-        if self.is_cached { Arc::new(CachedBackend::start(backend, 1 << 20)) } else { backend }
+        Box::new(self.place().await)
     }
 }
 
 #[async_trait]
 impl Locks for Worlds {
     async fn create(&self) -> Box<dyn Lock> {
-        Box::new(Place { world: World::on(self.ensemble), is_cached: false })
-    }
-}
-
-#[async_trait]
-impl Lock for Place {
-    async fn open(&self) -> Arc<dyn HaBackend> {
-        Arc::new(self.world.lock().await)
+        Box::new(self.place().await)
     }
 }
 

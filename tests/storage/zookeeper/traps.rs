@@ -336,3 +336,20 @@ async fn command(words: Vec<String>) -> String {
     })
     .await
 }
+
+/// A session that ends takes its ephemeral nodes along, two seconds after its client is gone: neither head nor lock is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_ends_with_a_session() {
+    let world = World::on(single().await);
+    let (backend, lock) = world.try_open().await.expect("a store");
+    let mut writer = Writer::init(backend).await;
+    writer.write(&[put("a", "1")]).await;
+    let held = LockRecord { holder: "a".to_owned(), ..LockRecord::default() };
+    assert!(matches!(lock.swap(None, &held).await, Swap::Swapped(_)));
+    let nodes = command(vec!["ls".to_owned(), "-R".to_owned(), world.config.path.clone()]).await;
+    let head = nodes.lines().find(|line| line.contains("/head-")).expect("the node of the head").to_owned();
+    for node in [head, format!("{}/lock", world.config.path), format!("{}/current", world.config.path)] {
+        let said = command(vec!["stat".to_owned(), node.clone()]).await;
+        assert!(said.contains("ephemeralOwner = 0x0"), "{node}: {said}");
+    }
+}

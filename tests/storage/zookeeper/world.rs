@@ -92,16 +92,17 @@ impl World {
 
 pub fn first_head() -> Head {
     Head {
-        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
+        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
         lock: LockName {
             kind: "zookeeper".to_owned(),
             namespace: "/vault".to_owned(),
             name: "lock".to_owned(),
-        },
+        }
+        .into(),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),
-        node: "vault-0".to_owned(),
+        node: "vault-0".into(),
         format: FORMAT,
         time: UnixMillis(1_700_000_000_000),
     }
@@ -112,7 +113,7 @@ pub fn next_head(head: &Head) -> Head {
 }
 
 pub fn claim_head(head: &Head) -> Head {
-    Head { epoch: head.epoch + 1, node: "vault-1".to_owned(), ..next_head(head) }
+    Head { epoch: head.epoch + 1, node: "vault-1".into(), ..next_head(head) }
 }
 
 pub fn put(key: &str, value: impl Into<Bytes>) -> Op {

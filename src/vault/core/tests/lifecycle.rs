@@ -95,7 +95,7 @@ async fn init_happens_once_and_its_answer_is_repeated_for_the_nonce_alone() {
     }
     assert_eq!(CoreError::AlreadyInitialized.to_string(), "Vault is already initialized");
     let head = backend.check().await.expect("checked").expect("head");
-    assert_eq!((head.epoch, head.seq, head.node.as_str(), head.lock), (1, 1, "node", lock_name()));
+    assert_eq!((head.epoch, head.seq, &*head.node, (*head.lock).clone()), (1, 1, "node", lock_name()));
     // An init without a nonce stores no answer.
     let backend = InmemBackend::new();
     core.initialise(&backend, lock_name(), "node", init_params(1, 1)).await.expect("initialised");

@@ -21,7 +21,7 @@ const WALL: UnixMillis = UnixMillis(1_000_000);
 fn head(epoch: u64, seq: u64, random: &dyn Random) -> Head {
     Head {
         cluster: "c".into(),
-        lock: LockName { kind: "inmem".into(), namespace: String::new(), name: "l".into() },
+        lock: LockName { kind: "inmem".into(), namespace: String::new(), name: "l".into() }.into(),
         epoch,
         seq,
         batch_id: BatchId::new(random),

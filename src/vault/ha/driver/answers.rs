@@ -89,7 +89,7 @@ impl Shared {
     }
 
     async fn prepare(&self, head: &Head) -> PeerResponse {
-        if !lock(&self.view).could_stand {
+        if !lock(&self.view).could_take_over {
             return failed("this node cannot take over");
         }
         if let Err(error) = self.check().await {
@@ -110,6 +110,7 @@ impl Shared {
             cluster_addr: report.cluster_addr,
             version: report.version,
             is_able: report.is_able,
+            is_resting: report.is_resting,
             is_active: report.is_active,
             format: report.format,
             head: report.head,

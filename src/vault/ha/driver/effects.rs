@@ -230,7 +230,7 @@ impl Shared {
     async fn ask_peers_for_storage(&self, number: u64) {
         let mut asks = futures_util::stream::FuturesUnordered::new();
         for (peer, status) in self.recent_peers(RECENT) {
-            if status.is_able {
+            if status.is_able && !status.is_resting {
                 asks.push(async move {
                     let ask = self.parts.peers.ask(&peer, PeerRequest::ReachStorage);
                     let answer = tokio::time::timeout(PEERS, ask).await;
@@ -249,11 +249,12 @@ impl Shared {
         self.tell(Event::StorageReached { number, by }).await;
     }
 
-    /// Who could take over. A node that has just become active hears of the others within a greeting's time.
+    /// Who could take over. A node that has just become active hears of the others within a greeting's time; those that
+    /// rest are enough only then.
     async fn find_successors(&self, number: u64) {
         let deadline = self.now().plus(GREETINGS);
         let nodes = loop {
-            let able: Vec<Successor> = self
+            let nodes: Vec<Successor> = self
                 .recent_peers(RECENT)
                 .into_iter()
                 // What a peer said while it was active itself says nothing about now.
@@ -262,11 +263,12 @@ impl Shared {
                     identity: peer.identity,
                     head: peer.head,
                     is_able: peer.is_able,
+                    is_resting: peer.is_resting,
                     format: peer.format,
                 })
                 .collect();
-            if !able.is_empty() || self.now() >= deadline {
-                break able;
+            if nodes.iter().any(|node| !node.is_resting) || self.now() >= deadline {
+                break nodes;
             }
             tokio::time::sleep(LISTEN).await;
         };

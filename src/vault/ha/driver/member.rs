@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
+use super::joint::Joint;
 use super::term::Term;
 use crate::base::clock::{Clock, Moment, UnixMillis};
 use crate::base::random::Random;
 use crate::base::task::Shutdown;
 use crate::vault::ha::candidate::Candidate;
+use crate::vault::ha::committer::ClusterTime;
 use crate::vault::ha::election::Event;
 use crate::vault::ha::peer::{NodeReport, PeerAddress, PeerClient};
 use crate::vault::ha::settings::HaSettings;
 use crate::vault::ha::status::{HaStatus, PeerStatus};
 use crate::vault::physical::head::FORMAT;
-use crate::vault::physical::{ActiveRecord, Backend, FeedEvent, HaBackend, Head, StorageError};
+use crate::vault::physical::{ActiveRecord, Backend, FeedEvent, HaBackend, Head, StorageError, SubmitError};
 
 /// Longest wait for a quorum check, so that a request learns within a second that the storage is away.
 pub(in crate::vault::ha) const CHECK_TIMEOUT: Duration = Duration::from_millis(700);
@@ -47,6 +49,7 @@ pub(in crate::vault::ha) struct Parts {
 #[derive(Debug, Clone, Default)]
 pub(in crate::vault::ha) struct View {
     pub(in crate::vault::ha) highest: Option<Head>,
+    pub(in crate::vault::ha) could_take_over: bool,
     pub(in crate::vault::ha) could_stand: bool,
     pub(in crate::vault::ha) active: Option<ActiveRecord>,
     pub(in crate::vault::ha) elections: u64,
@@ -106,8 +109,12 @@ pub(in crate::vault::ha) struct Shared {
     pub(in crate::vault::ha) running: Arc<Running>,
     pub(in crate::vault::ha) is_holding: AtomicBool,
     pub(in crate::vault::ha) is_serving: AtomicBool,
+    /// This node's wall clock without its jumps; carried on by every step of the election.
+    pub(in crate::vault::ha) wall: Mutex<ClusterTime>,
     pub(in crate::vault::ha) handover_waiters: Mutex<Vec<oneshot::Sender<Result<(), String>>>>,
     pub(in crate::vault::ha) checks: AtomicU64,
+    /// Questions of reads on a standby for the index that local state must have reached.
+    pub(in crate::vault::ha) index: Arc<Joint<Result<Head, SubmitError>>>,
     /// Counters of terms that have ended.
     pub(in crate::vault::ha) past: Mutex<crate::vault::ha::committer::Counters>,
 }
@@ -119,6 +126,11 @@ impl Shared {
 
     pub(in crate::vault::ha) fn unix(&self) -> UnixMillis {
         self.parts.clock.unix()
+    }
+
+    /// The wall clock, unless it jumped since this process started: then what it would be without that.
+    pub(in crate::vault::ha) fn believable_time(&self) -> UnixMillis {
+        lock(&self.wall).at(self.now(), self.unix())
     }
 
     pub(in crate::vault::ha) fn storage(&self) -> &'static str {
@@ -248,7 +260,8 @@ impl Shared {
             api_addr: settings.api_addr.clone(),
             cluster_addr: settings.cluster_addr.clone(),
             version: settings.version.clone(),
-            is_able: view.could_stand,
+            is_able: view.could_take_over,
+            is_resting: !view.could_stand,
             is_active: self.is_serving.load(Ordering::Acquire),
             head: self.followed.borrow().clone(),
             format: FORMAT,

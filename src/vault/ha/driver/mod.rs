@@ -8,6 +8,7 @@ pub(super) mod active_ledger;
 pub(super) mod answers;
 mod effects;
 mod feed;
+mod joint;
 pub(super) mod member;
 mod peers;
 pub(super) mod run;

@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 
 use super::member::{Shared, View, lock};
 use crate::base::task::spawn;
-use crate::vault::ha::committer::ClusterTime;
 use crate::vault::ha::election::{Context, Election, ElectionSettings, Event, Phase};
 use crate::vault::ha::status::{HaStatus, Role};
 use crate::vault::physical::ActiveRecord;
@@ -42,12 +41,14 @@ async fn elect(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) {
     if let Some(accepted) = &settings.accept_rollback {
         tracing::warn!(%accepted, "one rollback of the storage would be accepted: remove accept_rollback once a node leads");
     }
-    let mut wall = ClusterTime::starting_at(shared.unix(), shared.now());
     let mut event = Event::Able(shared.parts.candidate.is_unsealed());
     loop {
         let (now, unix) = (shared.now(), shared.unix());
-        let is_skewed = wall.is_skewed(now, unix);
-        let cx = Context { now, time: wall.advance(now, unix), random: &*shared.parts.random };
+        let (is_skewed, time) = {
+            let mut wall = lock(&shared.wall);
+            (wall.is_skewed(now, unix), wall.advance(now, unix))
+        };
+        let cx = Context { now, time, random: &*shared.parts.random };
         let mut effects = Vec::new();
         if is_skewed != election.is_skewed() {
             effects.extend(election.step(Event::Skewed(is_skewed), cx));
@@ -80,6 +81,7 @@ fn refresh(shared: &Shared, election: &Election) {
     }
     *lock(&shared.view) = View {
         highest: election.highest().cloned(),
+        could_take_over: election.could_take_over(),
         could_stand: election.could_stand(shared.now()),
         active: election.lock().active().cloned(),
         elections,

@@ -20,6 +20,9 @@ use crate::vault::physical::{
 
 /// How long local state may take to reach an index.
 const REACH: Duration = Duration::from_millis(500);
+/// How long the active node may take to answer: longer than the check that it makes (`CHECK_TIMEOUT`), so that its reason is
+/// heard, and short enough that the client hears of it within a second.
+const ASK: Duration = Duration::from_millis(800);
 
 /// A ledger that only reads. Its stamps are sequence numbers of heads.
 pub(in crate::vault::ha) struct StandbyLedger(pub(in crate::vault::ha) Arc<Shared>);
@@ -31,7 +34,7 @@ impl StandbyLedger {
         // Without a known leader, and wherever asking it fails, the caller turns to whoever leads by then.
         let leader = shared.leader().ok_or(SubmitError::NotActive)?;
         let peer = PeerAddress { identity: leader.identity, cluster_addr: leader.cluster_addr };
-        match tokio::time::timeout(READ_TIMEOUT, shared.parts.peers.ask(&peer, request)).await {
+        match tokio::time::timeout(ASK, shared.parts.peers.ask(&peer, request)).await {
             Ok(Ok(PeerResponse::Head(head))) => Ok(head),
             Ok(Ok(PeerResponse::Failed { reason })) => {
                 Err(SubmitError::Storage(StorageError::Unavailable { storage: shared.storage(), reason }))
@@ -40,6 +43,16 @@ impl StandbyLedger {
                 Err(shared.away().map_or(SubmitError::NotActive, SubmitError::Storage))
             }
         }
+    }
+
+    /// What the active node had acknowledged at some moment after this call. Reads that wait at the same time share the
+    /// question.
+    async fn read_index(&self) -> Result<Head, SubmitError> {
+        let shared = &self.0;
+        let leader = shared.leader().ok_or(SubmitError::NotActive)?;
+        let asker = Self(Arc::clone(shared));
+        let question = move || async move { asker.ask(PeerRequest::ReadIndex).await };
+        shared.index.ask(&leader.identity, question).await
     }
 
     /// The last proof of local state that is at most `most_ms` old, with its age.
@@ -66,7 +79,8 @@ impl Ledger for StandbyLedger {
 
     fn time(&self) -> UnixMillis {
         let committed = self.0.followed.borrow().as_ref().map_or(UnixMillis(0), |head| head.time);
-        committed.max(self.0.unix())
+        // What expires is judged by cluster time, which no clock that jumped may carry away.
+        committed.max(self.0.believable_time())
     }
 
     fn is_writable(&self) -> bool {
@@ -80,7 +94,7 @@ impl Ledger for StandbyLedger {
             return Ok(ReadPass { begun: Stamp(floor.seq), floor, max_staleness_ms });
         }
         let asked_at = self.0.now();
-        let floor = self.ask(PeerRequest::ReadIndex).await?;
+        let floor = self.read_index().await?;
         if !self.0.reach(floor.seq, REACH).await {
             return Err(SubmitError::Storage(StorageError::Unavailable {
                 storage: self.0.storage(),

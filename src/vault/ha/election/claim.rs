@@ -1,5 +1,6 @@
 //! From the lock to serving: the claim, catching up, the wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::active::Reign;
@@ -101,12 +102,12 @@ impl Election {
 
     pub(super) fn send_claim(&mut self, mut plan: Plan, cx: &Context<'_>, out: &mut Vec<Effect>) {
         let next = plan.next.take().unwrap_or_else(|| Head {
-            cluster: plan.expected.cluster.clone(),
-            lock: self.settings.lock.clone().unwrap_or_else(|| plan.expected.lock.clone()),
+            cluster: Arc::clone(&plan.expected.cluster),
+            lock: self.settings.lock.clone().map_or_else(|| Arc::clone(&plan.expected.lock), Arc::new),
             epoch: plan.expected.epoch.max(plan.above) + 1,
             seq: plan.expected.seq + 1,
             batch_id: BatchId::new(cx.random),
-            node: self.settings.identity.clone(),
+            node: self.settings.identity.as_str().into(),
             format: plan.expected.format,
             time: cx.time.max(plan.expected.time),
         });

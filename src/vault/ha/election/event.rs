@@ -67,8 +67,10 @@ pub struct Successor {
     pub identity: String,
     /// The newest head that its state has reached.
     pub head: Option<Head>,
-    /// Whether it is unsealed and nothing keeps it from standing.
+    /// Whether it is unsealed and nothing keeps it from taking over.
     pub is_able: bool,
+    /// Whether it stepped down a moment ago: asked only if no other can.
+    pub is_resting: bool,
     /// The highest storage format that it can write.
     pub format: u32,
 }

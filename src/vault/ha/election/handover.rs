@@ -121,9 +121,11 @@ impl Election {
             let is_wanted = to.as_deref().is_none_or(|to| to == pod_of(&node.identity));
             node.is_able && node.identity != me && node.format >= format && !leaves && is_wanted
         });
-        // The most caught-up first.
-        nodes
-            .sort_by_key(|node| std::cmp::Reverse(node.head.as_ref().map_or((0, 0), |head| head.position())));
+        // The most caught-up first; those that rest last, but rather one of them than nobody.
+        nodes.sort_by_key(|node| {
+            let position = node.head.as_ref().map_or((0, 0), |head| head.position());
+            (node.is_resting, std::cmp::Reverse(position))
+        });
         let mut identities = nodes.into_iter().map(|node| node.identity);
         match identities.next() {
             Some(identity) => {

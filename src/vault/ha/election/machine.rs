@@ -195,8 +195,13 @@ impl Election {
     }
 
     /// Whether this node would take over if the lock were handed to it now.
+    pub fn could_take_over(&self) -> bool {
+        self.obstacle().is_none()
+    }
+
+    /// Whether it would do so of its own accord too: not for a while after it stepped down.
     pub fn could_stand(&self, now: Moment) -> bool {
-        self.obstacle().is_none() && now >= self.pause_until
+        self.could_take_over() && now >= self.pause_until
     }
 
     /// Whether this node's wall clock was found not to be trusted.

@@ -45,7 +45,7 @@ impl RollbackSign {
     /// was sent which found `head`. A record names only epochs that the head had, so the head cannot be below.
     pub(super) fn below_lock(named: Option<u64>, head: &Head) -> Option<Self> {
         let was = named.filter(|named| *named > head.epoch)?;
-        Some(Self::BelowLock { cluster: head.cluster.clone(), was, is: head.position() })
+        Some(Self::BelowLock { cluster: head.cluster.to_string(), was, is: head.position() })
     }
 
     /// Whether a person has accepted exactly this.
@@ -129,7 +129,10 @@ impl Seen {
 fn judge(floor: &Head, head: Option<&Head>) -> Option<RollbackSign> {
     let Some(head) = head else { return Some(RollbackSign::Gone) };
     if head.cluster != floor.cluster {
-        return Some(RollbackSign::OtherCluster { was: floor.cluster.clone(), is: head.cluster.clone() });
+        return Some(RollbackSign::OtherCluster {
+            was: floor.cluster.to_string(),
+            is: head.cluster.to_string(),
+        });
     }
     if head.position() == floor.position() {
         return (head.batch_id != floor.batch_id).then(|| RollbackSign::OtherCommit { at: head.position() });

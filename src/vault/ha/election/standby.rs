@@ -40,8 +40,8 @@ impl Election {
             return Some(format!("the storage is in format {is}, and this program writes only up to {can}"));
         }
         if let Some(lock) = &self.settings.lock
-            && head.lock != *lock
-            && self.settings.adopt.as_deref() != Some(head.cluster.as_str())
+            && *head.lock != *lock
+            && self.settings.adopt.as_deref() != Some(&*head.cluster)
         {
             let (theirs, cluster) = (&head.lock, &head.cluster);
             return Some(format!(

@@ -271,5 +271,6 @@ async fn every_error_has_its_status_and_text() {
     states(&mut texts).await;
     certificates(&mut texts).await;
     peers::refusals(&mut texts).await;
+    lines::refusals(&mut texts).await;
     assert_eq!(untried(&["vault/http", "vault/ha/handle.rs"], &texts, SILENT), [""; 0]);
 }

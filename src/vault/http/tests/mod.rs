@@ -1,6 +1,7 @@
 //! The answers of one node to requests of every kind: statuses, texts and headers, without a socket.
 
 mod errors;
+mod lines;
 mod peers;
 
 use std::sync::Arc;
@@ -109,6 +110,7 @@ impl Node {
         let mut api = Api::new(Arc::clone(&lifecycle), pool, false, &Metrics::new("server", "0"));
         if let (false, Some(api)) = (is_alone, Arc::get_mut(&mut api)) {
             api.patience = Duration::from_millis(300);
+            api.silence = Duration::from_secs(3);
         }
         let limits = RequestLimits { body_bytes: 4096, ..RequestLimits::default() };
         let routes = client_routes(Arc::clone(&api), limits);

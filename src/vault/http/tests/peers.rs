@@ -164,6 +164,7 @@ async fn full_listener() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
 pub(super) async fn refusals(texts: &mut Vec<String>) {
     let standby = Standby::new().await;
     unsent(&standby, texts).await;
+    crowded(&standby, texts).await;
     sent(&standby, texts).await;
     refused_here(&standby, texts).await;
     let sealed = Pool::new(Arc::default()).send("https://127.0.0.1:1", Request::new(Full::default())).await;
@@ -196,6 +197,20 @@ async fn unsent(standby: &Standby, texts: &mut Vec<String>) {
     }
 }
 
+/// So many requests at once for a node that says nothing that not all can even connect.
+async fn crowded(standby: &Standby, texts: &mut Vec<String>) {
+    let (silent, _silent) = standby.peer(Habit::Silent).await;
+    let address = format!("https://{silent}");
+    let pool = Pool::new(Arc::clone(&standby.node.lifecycle.cluster_tls));
+    let asks = (0..100).map(|_| pool.send(&address, Request::new(Full::default())));
+    let answers = futures_util::future::join_all(asks).await;
+    let said: Vec<String> = answers.into_iter().map(|answer| answer.unwrap_err().to_string()).collect();
+    let text =
+        format!("nothing was sent: 32 connections to {address} are being made, and none was within 2s");
+    assert!(said.contains(&text), "{said:?}");
+    texts.push(text);
+}
+
 /// The active node may have carried the request out.
 async fn sent(standby: &Standby, texts: &mut Vec<String>) {
     let prefix = "the outcome of the request is unknown: it may or may not have been carried out: ";
@@ -211,6 +226,9 @@ async fn sent(standby: &Standby, texts: &mut Vec<String>) {
     }
     let (address, _peer) = standby.peer(Habit::Hangs).await;
     standby.follows(&format!("https://{address}"), API).await;
+    let said = standby.write().await;
+    assert_eq!(said, format!("{prefix}other_1_x has not been heard of for 3 s"));
+    texts.push(said);
     let hasty = RequestLimits { duration: Duration::from_millis(500), ..RequestLimits::default() };
     let routes = client_routes(Arc::clone(&standby.node.api), hasty);
     let body = Body::from("{\"data\": {}}");

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use self::feed::CachedFeed;
 use self::state::{Hit, State};
-use super::backend::{Backend, Commit, Feed, FeedEvent, Limits, Listing, Op, StorageError, Value};
+use super::backend::{Backend, Commit, Count, Feed, FeedEvent, Limits, Listing, Op, StorageError, Value};
 use super::head::Head;
 use super::wire;
 use crate::base::backoff::Backoff;
@@ -166,6 +166,10 @@ impl Backend for CachedBackend {
 
     fn used_bytes(&self) -> Option<u64> {
         self.shared.inner.used_bytes()
+    }
+
+    fn counts(&self) -> Vec<Count> {
+        self.shared.inner.counts()
     }
 }
 

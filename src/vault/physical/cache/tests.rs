@@ -86,12 +86,12 @@ async fn a_cache_keeps_the_laws() {
 
 fn head(seq: u64) -> Head {
     Head {
-        cluster: "c".to_owned(),
-        lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "l".to_owned() },
+        cluster: "c".into(),
+        lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "l".to_owned() }.into(),
         epoch: 1,
         seq,
         batch_id: BatchId::new(&SystemRandom),
-        node: "n".to_owned(),
+        node: "n".into(),
         format: FORMAT,
         time: UnixMillis(seq),
     }

@@ -44,14 +44,14 @@ pub(super) async fn concurrent_inits_have_one_winner(store: &dyn Store) -> Law {
     let backends = join_all((0..6).map(|_| store.open())).await;
     let heads: Vec<Head> = (0..6).map(|n| first_head(&format!("node-{n}"))).collect();
     let sent = backends.iter().zip(&heads).map(|(backend, head)| async move {
-        let ops = [put("who", head.node.clone())];
+        let ops = [put("who", head.node.to_string())];
         settle(backend.as_ref(), None, head, &ops).await
     });
     let won: Vec<usize> =
         join_all(sent).await.iter().enumerate().filter(|(_, o)| o.is_ok()).map(|(n, _)| n).collect();
     ensure(won.len() == 1, || format!("{} inits succeeded", won.len()))?;
     let who = read(backends[0].as_ref(), "who").await?;
-    let expected = Bytes::from(heads[won[0]].node.clone());
+    let expected = Bytes::from(heads[won[0]].node.to_string());
     ensure(who.as_ref() == Some(&expected), || format!("{who:?} is stored, {expected:?} won"))
 }
 
@@ -165,8 +165,8 @@ pub(super) async fn the_whole_head_is_compared(store: &dyn Store) -> Law {
         Head { seq: head.seq - 1, ..head.clone() },
         Head { seq: head.seq + 1, ..head.clone() },
         Head { epoch: head.epoch + 1, ..head.clone() },
-        Head { node: "x".to_owned(), ..head.clone() },
-        Head { cluster: "x".to_owned(), ..head.clone() },
+        Head { node: "x".into(), ..head.clone() },
+        Head { cluster: "x".into(), ..head.clone() },
         Head { format: head.format + 1, ..head.clone() },
     ];
     for wrong in &near {

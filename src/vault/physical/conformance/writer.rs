@@ -1,5 +1,7 @@
 //! A writer that keeps heads in order, as a node does.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::within;
@@ -11,12 +13,16 @@ use crate::vault::physical::head::{BatchId, FORMAT, Head, LockName};
 /// The head that init makes.
 pub(super) fn first_head(node: &str) -> Head {
     Head {
-        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
-        lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "lock".to_owned() },
+        cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
+        lock: Arc::new(LockName {
+            kind: "inmem".to_owned(),
+            namespace: String::new(),
+            name: "lock".to_owned(),
+        }),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),
-        node: node.to_owned(),
+        node: node.into(),
         format: FORMAT,
         time: UnixMillis(1_700_000_000_000),
     }
@@ -34,7 +40,7 @@ pub(super) fn next_head(head: &Head) -> Head {
 
 /// The head of a claim after `head`.
 pub(super) fn claim_head(head: &Head, node: &str) -> Head {
-    Head { epoch: head.epoch + 1, node: node.to_owned(), ..next_head(head) }
+    Head { epoch: head.epoch + 1, node: node.into(), ..next_head(head) }
 }
 
 pub(super) fn put(key: &str, value: impl Into<Bytes>) -> Op {

@@ -84,15 +84,23 @@ impl Client {
 
     /// [`Client::read`] without a place in the queue of reads: for what other nodes or the clock wait for.
     pub(super) async fn ask(&self, call: &Call) -> Result<Answer, StorageError> {
+        // However many agents hang, all tries together are one request.
+        let limit = self.request_timeout + call.patience;
+        let mut reason = format!("no answer within {} ms", limit.as_millis());
+        let asked = tokio::time::timeout(limit, self.ask_each(call, &mut reason)).await;
+        asked.unwrap_or_else(|_| Err(unavailable(reason)))
+    }
+
+    /// Asks one agent after another; `reason` is why the last one gave no answer.
+    async fn ask_each(&self, call: &Call, reason: &mut String) -> Result<Answer, StorageError> {
         let tries = self.agents.len().max(2);
         let limit = self.share() + call.patience;
-        let mut reason = String::new();
         for attempt in 0..tries {
             let at = self.current.load(Ordering::Relaxed);
             match self.send(at, call, limit).await {
                 // An agent that has lost the leader says so with a 5xx; others may see it.
                 Ok(answer) if answer.status >= 500 || answer.status == 429 => {
-                    reason = self.named(at, &answer.text());
+                    *reason = self.named(at, &answer.text());
                     if self.agents.len() <= attempt + 1 {
                         break;
                     }
@@ -101,11 +109,11 @@ impl Client {
                 Err(Unanswered { fault: Fault::TooLarge, .. }) => {
                     return Err(unavailable(self.named(at, &Fault::TooLarge.reason())));
                 }
-                Err(failed) => reason = self.named(at, &failed.fault.reason()),
+                Err(failed) => *reason = self.named(at, &failed.fault.reason()),
             }
             self.turn_from(at);
         }
-        Err(unavailable(reason))
+        Err(unavailable(std::mem::take(reason)))
     }
 
     /// Sends a request that changes something, once. Another agent is asked only if the one before certainly has not

@@ -187,12 +187,13 @@ mod tests {
 
     fn head(seq: u64) -> Head {
         Head {
-            cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
-            lock: LockName { kind: "kubernetes".to_owned(), namespace: "n".repeat(63), name: "l".repeat(63) },
+            cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
+            lock: LockName { kind: "kubernetes".to_owned(), namespace: "n".repeat(63), name: "l".repeat(63) }
+                .into(),
             epoch: u64::MAX,
             seq,
             batch_id: BatchId::new(&SystemRandom),
-            node: "p".repeat(320),
+            node: "p".repeat(320).into(),
             format: 1,
             time: UnixMillis(1_700_000_000_000),
         }

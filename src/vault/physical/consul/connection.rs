@@ -11,7 +11,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustix::net::sockopt;
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt as _;
@@ -20,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::config::Address;
-use crate::base::task;
+use crate::base::{task, tcp};
 use crate::config::ClientTls;
 use crate::vault::physical::tls;
 use crate::vault::physical::unusable::Unusable;
@@ -31,11 +30,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 const HANDSHAKE: Duration = Duration::from_secs(2);
 /// How long an agent may take to say that it refuses a certificate.
 const REFUSAL: Duration = Duration::from_millis(500);
-/// How often an idle connection is probed, and how many probes may be lost.
-const PROBE: Duration = Duration::from_secs(5);
-const PROBES: u32 = 2;
-/// Idle connections that are kept.
-const IDLE: usize = 16;
+/// Idle connections that are kept: as many as there can be requests. Consul counts those that are dropped until it gets
+/// to read that, so that dropping some with every burst would go beyond its limit.
+const IDLE: usize = 64;
 /// Largest answer that is read.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
 
@@ -196,7 +193,7 @@ impl Agent {
         match tokio::time::timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
-                keep_alive(&stream);
+                let _ = tcp::end_when_silent(&stream);
                 Ok(stream)
             }
             Ok(Err(error)) => Err(Fault::Away(error.to_string())),
@@ -218,14 +215,6 @@ impl Agent {
             Err(_) => Err(Fault::Away(format!("no TLS handshake within {} s", HANDSHAKE.as_secs()))),
         }
     }
-}
-
-/// Lets the system find out that the other side of an idle connection is gone. Where it cannot, the time limits do.
-fn keep_alive(stream: &TcpStream) {
-    let _ = sockopt::set_socket_keepalive(stream, true)
-        .and_then(|()| sockopt::set_tcp_keepidle(stream, PROBE))
-        .and_then(|()| sockopt::set_tcp_keepintvl(stream, PROBE))
-        .and_then(|()| sockopt::set_tcp_keepcnt(stream, PROBES));
 }
 
 async fn shake<T>(io: TokioIo<T>) -> Result<Sender, Fault>

@@ -104,16 +104,17 @@ mod tests {
 
     fn head(seq: u64) -> Head {
         Head {
-            cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
+            cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
             lock: LockName {
                 kind: "etcd".to_owned(),
                 namespace: "/vault/".to_owned(),
                 name: "lock".to_owned(),
-            },
+            }
+            .into(),
             epoch: 1,
             seq,
             batch_id: BatchId::new(&SeededRandom::new(seq)),
-            node: "vault-0".to_owned(),
+            node: "vault-0".into(),
             format: 1,
             time: UnixMillis(7),
         }

@@ -16,7 +16,9 @@ use crate::base::clock::Clock;
 use crate::base::random::Random;
 use crate::base::task::{self, Guarded};
 use crate::k8s::client::Clients;
-use crate::vault::physical::backend::{Backend, Commit, Feed, Limits, Listing, Op, StorageError, Value};
+use crate::vault::physical::backend::{
+    Backend, Commit, Count, Feed, Limits, Listing, Op, StorageError, Value,
+};
 use crate::vault::physical::head::Head;
 use crate::vault::physical::inmem::page;
 
@@ -42,6 +44,8 @@ pub(super) struct Shared {
     pub(super) counting: Counting,
     state: Mutex<State>,
     budget: Mutex<Budget>,
+    /// Who waits for the budget, in order.
+    pub(super) paying: tokio::sync::Mutex<()>,
     /// One write of the head at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
     /// One load of everything at a time.
@@ -76,6 +80,7 @@ impl KubernetesBackend {
             counting: Counting::default(),
             state: Mutex::default(),
             budget: Mutex::new(budget),
+            paying: tokio::sync::Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             loading: tokio::sync::Mutex::default(),
             rolling: tokio::sync::Mutex::default(),
@@ -188,5 +193,8 @@ impl Backend for KubernetesBackend {
     fn used_bytes(&self) -> Option<u64> {
         let state = self.shared.state();
         state.is_loaded.then_some(state.used_bytes)
+    }
+    fn counts(&self) -> Vec<Count> {
+        self.counters().counts()
     }
 }

@@ -95,6 +95,11 @@ pub(super) fn to_text(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Bytes that `bytes` take as [`to_text`].
+pub(super) fn text_bytes(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
 /// The reverse of [`to_text`].
 pub(super) fn from_text(text: &str) -> Result<Vec<u8>, CodecError> {
     STANDARD.decode(text).map_err(|_| CodecError("base64"))
@@ -309,12 +314,13 @@ mod tests {
 
     fn head(seq: u64, node: &str) -> Head {
         Head {
-            cluster: "c".to_owned(),
-            lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "l".to_owned() },
+            cluster: "c".into(),
+            lock: LockName { kind: "inmem".to_owned(), namespace: String::new(), name: "l".to_owned() }
+                .into(),
             epoch: 3,
             seq,
             batch_id: BatchId::new(&SystemRandom),
-            node: node.to_owned(),
+            node: node.into(),
             format: 1,
             time: UnixMillis(1_700_000_000_000 + seq),
         }

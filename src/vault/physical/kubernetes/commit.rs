@@ -9,7 +9,7 @@ use super::client::{KIND, Put, damaged};
 use super::codec::{self, Record};
 use super::counters::{add, count};
 use super::layout::{INLINE_MOST_BYTES, Listed};
-use super::{segments, sync};
+use super::{pay, segments, sync};
 use crate::crd::store::{VaultStoreHead, VaultStoreHeadSpec};
 use crate::k8s::words::STORE_HEAD;
 use crate::vault::physical::backend::{Commit, Op, StorageError};
@@ -19,6 +19,8 @@ use crate::vault::physical::head::Head;
 const ATTEMPTS: u32 = 8;
 /// Even when segments cannot be written, heads never grow above this.
 const HEAD_MOST_BYTES: usize = 400 << 10;
+/// While bytes are scarce, records above this size go straight into a log.
+const SCARCE_BYTES: usize = 16 << 10;
 /// What a head adds to the operations of its record, at most.
 const RECORD_BYTES: usize = 512;
 
@@ -61,7 +63,8 @@ pub(super) async fn commit(shared: &Shared, expected: Option<&Head>, next: &Head
         }
         // Claims do not wait: they are few, and somebody waits for a leader.
         if !ops.is_empty() {
-            pay(shared).await;
+            let waited = pay::pay(shared).await;
+            add(&shared.counting.throttled_millis, usize::try_from(waited.as_millis()).unwrap_or(0));
         }
         let Some(draft) = draft(shared, expected, Some(&record)) else { continue };
         shared.budget().spend(draft.bytes.len());
@@ -114,7 +117,7 @@ fn stored(shared: &Shared, expected: Option<&Head>, record: Record, list: Vec<Li
 /// Lists segments that are ready in the head object, without a commit. Does nothing if there are none.
 pub(super) async fn publish(shared: &Shared) -> Result<(), StorageError> {
     let _turn = shared.turn.lock().await;
-    pay(shared).await;
+    pay::pay(shared).await;
     let expected = {
         let state = shared.state();
         if !state.is_active() || !state.list_with_ready().1 {
@@ -171,10 +174,12 @@ async fn prepare(shared: &Shared, record: &Record) -> Result<(), Commit> {
             Err(error) => Err(Commit::Unknown { reason: error.to_string() }),
         };
     }
-    if inline_bytes + bytes <= INLINE_MOST_BYTES {
+    // Near the end of a burst a round trip more is cheaper than a record that is written twice.
+    let is_scarce = bytes > SCARCE_BYTES && shared.budget().is_scarce(shared.clock.now());
+    if inline_bytes + bytes <= INLINE_MOST_BYTES && !is_scarce {
         return Ok(());
     }
-    let written = if bytes > INLINE_MOST_BYTES / 2 {
+    let written = if bytes > INLINE_MOST_BYTES / 2 || is_scarce {
         segments::outline(shared, record).await
     } else {
         segments::roll(shared).await
@@ -184,19 +189,6 @@ async fn prepare(shared: &Shared, record: &Record) -> Result<(), Commit> {
             Err(Commit::Unknown { reason: error.to_string() })
         }
         _ => Ok(()),
-    }
-}
-
-/// Waits until the budget allows another head.
-async fn pay(shared: &Shared) {
-    loop {
-        let wait = shared.budget().wait(shared.clock.now());
-        if wait.is_zero() {
-            return;
-        }
-        let wait = wait.clamp(Duration::from_millis(1), Duration::from_secs(1));
-        add(&shared.counting.throttled_millis, usize::try_from(wait.as_millis()).unwrap_or(0));
-        tokio::time::sleep(wait).await;
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Settings {
     pub namespace: String,
     /// Name of the head, and the first part of the names of segments.
     pub name: String,
-    /// Bytes of head objects a second that the vault may write in the long run. Commits beyond it wait.
+    /// Bytes of objects, heads and segments, a second that the vault may write in the long run. Commits beyond it wait.
     pub budget_bytes_per_second: u64,
     /// The span, in seconds, over which the budget is balanced: a burst may use as much at once.
     pub budget_window_seconds: u64,
@@ -23,8 +23,6 @@ pub struct Settings {
     /// How long a segment that the head no longer lists is kept, in seconds. Must exceed the time that a node takes to
     /// load everything.
     pub garbage_age_seconds: u64,
-    /// Bytes of segments a second that merging may write.
-    pub merge_bytes_per_second: u64,
     /// How often the head is looked at when the watch says nothing, in milliseconds.
     pub poll_millis: u64,
 }
@@ -39,7 +37,6 @@ impl Settings {
             budget_window_seconds: 60,
             data_limit_bytes: 64 << 20,
             garbage_age_seconds: 600,
-            merge_bytes_per_second: 1 << 20,
             poll_millis: 1000,
         }
     }
@@ -65,7 +62,6 @@ impl Settings {
             ("budget_bytes_per_second", self.budget_bytes_per_second),
             ("budget_window_seconds", self.budget_window_seconds),
             ("data_limit_bytes", self.data_limit_bytes),
-            ("merge_bytes_per_second", self.merge_bytes_per_second),
             ("poll_millis", self.poll_millis),
         ] {
             if value == 0 {

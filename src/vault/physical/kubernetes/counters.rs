@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::vault::physical::backend::Count;
+
 /// Counts since the start of this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -23,6 +25,33 @@ pub struct Counters {
     pub segments_deleted: u64,
     /// Times that everything was loaded from the segments, the first one included.
     pub loads: u64,
+}
+
+impl Counters {
+    /// The same for metrics.
+    pub(super) fn counts(&self) -> Vec<Count> {
+        [
+            ("storage_head_writes", "Writes of the head object that were stored", self.head_writes),
+            ("storage_head_bytes", "Bytes of head objects sent", self.head_bytes),
+            (
+                "storage_head_conflicts",
+                "Writes of the head object that met another version",
+                self.head_conflicts,
+            ),
+            ("storage_head_unknown", "Writes of the head object of unknown outcome", self.head_unknown),
+            (
+                "storage_throttled_milliseconds",
+                "Time that commits waited for the budget",
+                self.throttled_millis,
+            ),
+            ("storage_segments_created", "Segments created", self.segments_created),
+            ("storage_segment_bytes", "Bytes of segments created", self.segment_bytes),
+            ("storage_segments_deleted", "Segments deleted", self.segments_deleted),
+            ("storage_loads", "Times that everything was loaded", self.loads),
+        ]
+        .map(|(name, help, value)| Count { name, help, value })
+        .to_vec()
+    }
 }
 
 /// The counters as they count.

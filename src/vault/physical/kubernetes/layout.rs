@@ -2,8 +2,8 @@
 //!
 //! The head lists segments, oldest first: *runs* (outcomes of ranges) and after them *logs* (commits one by one, which
 //! nodes that lag read); the newest commits are inline in the head. Small logs are joined into larger ones as they
-//! are written, old logs become a run, and runs of similar size are joined, so that the list stays short
-//! and every byte is rewritten only a few times.
+//! are written, old logs become a run, and runs of similar size are joined. Several are always joined at once: an
+//! entry of the list costs each commit some two hundred bytes, a join the bytes of all that it joins.
 
 use std::sync::Arc;
 
@@ -15,16 +15,24 @@ use crate::vault::physical::head::Head;
 pub(super) const INLINE_BYTES: usize = 3 << 10;
 /// Inline records never grow above this size (init's apart): a commit moves them out first, or waits.
 pub(super) const INLINE_MOST_BYTES: usize = 64 << 10;
-/// Logs are joined up to this size.
+/// Below this size a log is small: as many as [`JOIN`] of them are joined,
+const SMALL_LOG_BYTES: u64 = 16 << 10;
+/// so that a commit is written twice into logs, not once for every doubling of their size.
+const JOIN: usize = 8;
+/// Logs below this size are joined only while merging is behind,
 const LOG_BYTES: u64 = 128 << 10;
+/// and no join is larger than this: commits wait until it is paid, for about a second of the default budget.
+const JOINED_BYTES: usize = 256 << 10;
 /// Above this size of all logs, the oldest become a run,
 const LOGS_MOST_BYTES: u64 = 512 << 10;
 /// or above this number,
-const LOGS_MOST: usize = 10;
+const LOGS_MOST: usize = 16;
 /// until at most this much is left for nodes that lag.
 const LOGS_KEEP_BYTES: u64 = 256 << 10;
 /// And at most this many.
-const LOGS_KEEP: usize = 5;
+const LOGS_KEEP: usize = 8;
+/// As many runs of similar size are joined.
+const RUNS_JOIN: usize = 4;
 /// Bytes of one part of a large run.
 pub(super) const PART_BYTES: usize = 512 << 10;
 /// Bytes of superseded data that are not worth a rewrite of everything.
@@ -88,24 +96,35 @@ pub(super) fn folded(list: &[Listed], fold: &Fold) -> Option<Vec<Listed>> {
 }
 
 /// The range of the log that takes up the inline records, which end at `head_seq` and measure `inline_bytes`: with the
-/// logs before them while those are no larger. Logs up to `merging_through` are left alone.
+/// small logs before them once there are enough. Logs up to `merging_through` are left alone; if those after it become
+/// many, because merging is behind, larger ones are joined too.
 pub(super) fn roll_span(
     list: &[Listed],
     inline_bytes: usize,
     head_seq: u64,
     merging_through: Option<u64>,
 ) -> Span {
-    let mut size = u64::try_from(inline_bytes).unwrap_or(u64::MAX);
-    let mut start = list.len();
-    while let Some(before) = start.checked_sub(1).map(|at| &list[at]) {
-        let bytes = before.entry.bytes;
-        let is_merging = merging_through.is_some_and(|through| before.entry.last <= through);
-        if !before.is_log() || is_merging || bytes > size || size + bytes > LOG_BYTES {
-            break;
-        }
-        size += bytes;
-        start -= 1;
-    }
+    let is_free =
+        |log: &Listed| log.is_log() && merging_through.is_none_or(|through| log.entry.last > through);
+    let newest = |most_bytes: u64| {
+        list.iter().rev().take_while(|log| is_free(log) && log.entry.bytes < most_bytes).count()
+    };
+    let (small, medium) = (newest(SMALL_LOG_BYTES), newest(LOG_BYTES));
+    let is_behind = newest(u64::MAX) >= LOGS_MOST + JOIN;
+    let candidates = if is_behind && medium + 1 >= JOIN {
+        medium
+    } else if small + 1 >= JOIN {
+        small
+    } else {
+        0
+    };
+    let mut size = inline_bytes;
+    let fits = |log: &&Listed| {
+        size = size.saturating_add(usize::try_from(log.entry.bytes).unwrap_or(usize::MAX));
+        size <= JOINED_BYTES
+    };
+    let joined = list.iter().rev().take(candidates).take_while(fits).count();
+    let start = list.len() - joined;
     Span { after: start.checked_sub(1).map(|at| list[at].entry.last), through: head_seq }
 }
 
@@ -132,9 +151,14 @@ pub(super) fn merge_span(list: &[Listed], used_bytes: u64) -> Option<Span> {
     } else if stop == first_log {
         return None;
     } else {
-        while start > 0 && list[start - 1].entry.bytes <= size.saturating_mul(2) {
-            size += list[start - 1].entry.bytes;
-            start -= 1;
+        loop {
+            let is_similar = |run: &&Listed| run.entry.bytes <= size.saturating_mul(2);
+            let similar = list[..start].iter().rev().take_while(is_similar).count();
+            if similar + 1 < RUNS_JOIN {
+                break;
+            }
+            size += list[start - similar..start].iter().map(|run| run.entry.bytes).sum::<u64>();
+            start -= similar;
         }
     }
     if stop == 0 {
@@ -166,12 +190,12 @@ mod tests {
                 parts: 0,
             },
             end: Head {
-                cluster: "c".to_owned(),
-                lock,
+                cluster: "c".into(),
+                lock: Arc::new(lock),
                 epoch: 1,
                 seq: last,
                 batch_id: BatchId::new(&SeededRandom::new(last)),
-                node: "n".to_owned(),
+                node: "n".into(),
                 format: 1,
                 time: UnixMillis(0),
             },
@@ -203,7 +227,7 @@ mod tests {
     fn the_list_stays_short_and_rewriting_is_moderate() {
         use SegmentKind::{Log, Run};
         let (mut list, mut seq, mut used) = (Vec::new(), 0u64, 0u64);
-        let (mut rolled, mut merged, mut longest) = (0u64, 0u64, 0);
+        let (mut rolled, mut merged, mut longest, mut entries) = (0u64, 0u64, 0, 0);
         for _ in 0..12_000 {
             seq += 1;
             used += 4096;
@@ -218,11 +242,31 @@ mod tests {
                 list = folded(&list, &Fold { span, listed: listed(Run, span.through, bytes) }).unwrap();
             }
             longest = longest.max(list.len());
+            entries += list.len();
             assert_eq!(list.last().map(|l| l.entry.last), Some(seq));
         }
-        assert!(longest <= 28, "{longest}");
-        assert!(rolled <= used * 6, "{}", rolled / used);
-        assert!(merged <= used * 10, "{}", merged / used);
+        assert!(longest <= 36, "{longest}");
+        assert!(entries <= 24 * 12_000, "{}", entries / 12_000);
+        assert!(rolled < used * 5 / 2, "{}", rolled * 10 / used);
+        assert!(merged < used * 4, "{}", merged * 10 / used);
+    }
+
+    #[test]
+    fn a_merge_that_takes_long_does_not_make_the_list_long() {
+        use SegmentKind::{Log, Run};
+        let mut list = vec![listed(Run, 1, 64 << 20), listed(Log, 2, 20 << 10)];
+        let (mut seq, mut rolled) = (2, 0u64);
+        // As many bytes as arrive while everything is written anew.
+        for _ in 0..1000 {
+            seq += 1;
+            let span = roll_span(&list, 20 << 10, seq, Some(2));
+            let bytes = (20 << 10) * (seq - span.after.unwrap_or(0));
+            rolled += bytes;
+            list = folded(&list, &Fold { span, listed: listed(Log, seq, bytes) }).unwrap();
+            assert_eq!(list[1].entry.last, 2, "what is being merged stays as it is");
+        }
+        assert!(list.len() <= 160, "{}", list.len());
+        assert!(rolled < 1000 * (20 << 10) * 5 / 2, "{rolled}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod feed;
 mod garbage;
 mod layout;
 mod load;
+mod pay;
 mod register;
 mod segments;
 mod state;

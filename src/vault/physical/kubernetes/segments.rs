@@ -11,9 +11,9 @@ use bytes::Bytes;
 use super::backend::Shared;
 use super::client::unavailable;
 use super::codec::{self, Manifest, Part, Record};
-use super::commit;
 use super::counters::{add, count};
 use super::layout::{self, Fold, INLINE_BYTES, Listed, PART_BYTES, Span};
+use super::{commit, pay};
 use crate::base::id;
 use crate::crd::store::{SEGMENT_CHARS, SegmentEntry, SegmentKind};
 use crate::vault::physical::backend::StorageError;
@@ -115,6 +115,8 @@ async fn write_log(
     };
     let content = codec::encode_records(records.iter());
     let bytes = content.len();
+    // Paid like a head, afterwards: a commit may be waiting for this log, and its time is bounded.
+    shared.budget().spend(codec::text_bytes(bytes));
     let part = write(shared, epoch, &content).await?;
     let entry = entry(part, SegmentKind::Log, end.seq, bytes, 0);
     Ok(Fold { span, listed: Listed { entry, end, keys: Arc::default(), parts: None } })
@@ -191,11 +193,8 @@ async fn write_run(shared: &Shared, work: Work) -> Result<Fold, StorageError> {
     for chunk in &chunks {
         let content = codec::encode_run(&end, chunk);
         bytes += content.len();
+        pay::pay_for(shared, codec::text_bytes(content.len())).await;
         parts.push(write(shared, epoch, &content).await?);
-        let pace = u64::try_from(content.len()).unwrap_or(0) * 1000 / shared.settings.merge_bytes_per_second;
-        if chunks.len() > 1 {
-            tokio::time::sleep(Duration::from_millis(pace)).await;
-        }
     }
     let (part, listed_parts) = match parts.len() {
         1 => (parts.remove(0), None),
@@ -203,6 +202,7 @@ async fn write_run(shared: &Shared, work: Work) -> Result<Fold, StorageError> {
             let manifest = Manifest { end: end.clone(), parts };
             let content = codec::encode_manifest(&manifest);
             bytes += content.len();
+            pay::pay_for(shared, codec::text_bytes(content.len())).await;
             (write(shared, epoch, &content).await?, Some(manifest.parts))
         }
     };

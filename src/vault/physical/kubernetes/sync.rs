@@ -10,8 +10,8 @@ use kube::api::WatchEvent;
 use super::backend::Shared;
 use super::client::{head_of, unavailable};
 use super::counters::count;
-use super::load;
 use super::state::{Loaded, State, version};
+use super::{load, pay};
 use crate::crd::store::{VaultStoreHead, VaultStoreHeadSpec};
 use crate::vault::physical::backend::StorageError;
 use crate::vault::physical::head::Head;
@@ -69,6 +69,7 @@ where
             event = stream.next() => match event {
                 Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                     poll.reset();
+                    pay::observe(shared, &object);
                     !matches!(absorb(shared, &object.metadata, &object.spec, None), Ok(Step::Done))
                 }
                 Some(Ok(WatchEvent::Deleted(_))) => true,

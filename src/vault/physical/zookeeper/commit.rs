@@ -290,12 +290,13 @@ mod tests {
     fn whatever_the_limits_admit_fits_into_a_request() {
         let long = "n".repeat(200);
         let head = Head {
-            cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".to_owned(),
-            lock: LockName { kind: "zookeeper".to_owned(), namespace: long.clone(), name: "lock".to_owned() },
+            cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
+            lock: LockName { kind: "zookeeper".to_owned(), namespace: long.clone(), name: "lock".to_owned() }
+                .into(),
             epoch: u64::MAX - 1,
             seq: u64::MAX - 1,
             batch_id: BatchId::new(&SeededRandom::new(1)),
-            node: long.clone(),
+            node: long.as_str().into(),
             format: 1,
             time: UnixMillis(u64::MAX),
         };

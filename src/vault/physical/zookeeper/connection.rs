@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -221,9 +222,12 @@ async fn run(
     session: Duration,
 ) {
     let (reader, writer) = tokio::io::split(stream);
+    let reading = pin!(read_all(reader, &shared, session * 2 / 3));
+    let writing = pin!(write_all(writer, queue, &shared, session / 3));
+    // Neither is dropped before the end is known: whoever finds the queue closed must not be given this connection again.
     let reason = tokio::select! {
-        error = read_all(reader, &shared, session * 2 / 3) => error,
-        error = write_all(writer, queue, &shared, session / 3) => error,
+        error = reading => error,
+        error = writing => error,
         () = shared.give_up.cancelled() => "it was given up".to_owned(),
     };
     shared.end(reason);

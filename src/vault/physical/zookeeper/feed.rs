@@ -55,10 +55,14 @@ pub(super) async fn entries(
 impl JournalSource for State {
     async fn page(&self, from_seq: u64, limit: usize) -> Result<JournalPage, StorageError> {
         let (head, entries) = entries(self, from_seq, limit).await?;
+        self.note_entries(&entries);
         Ok(JournalPage { head, records: entries.into_iter().map(|entry| entry.record).collect() })
     }
 
     async fn wait(&self, seen: Option<&Head>) -> Result<(), StorageError> {
+        if let Some(seen) = seen {
+            self.warm_index(seen).await;
+        }
         let mut events = self.client.events();
         events.mark_unchanged();
         let (path, request) = match (seen, self.head_node()) {

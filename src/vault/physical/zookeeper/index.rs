@@ -115,7 +115,22 @@ impl State {
         Ok(())
     }
 
-    /// Keys of the present.
+    /// Takes in what a feed has read.
+    pub(super) fn note_entries(&self, entries: &[Entry]) {
+        if let Some(index) = self.index().as_mut() {
+            index.follow(entries);
+        }
+    }
+
+    /// Loads the index if it is behind `seen`. Whoever follows keeps it so, because a node that becomes active needs it for
+    /// its first commit, and loading it takes the longer the more keys there are.
+    pub(super) async fn warm_index(&self, seen: &Head) {
+        let is_behind = self.index().as_ref().is_none_or(|index| index.head.position() < seen.position());
+        if is_behind && let Err(error) = self.refresh_index().await {
+            tracing::debug!(%error, "the names of the keys cannot be loaded yet");
+        }
+    }
+
     pub(super) async fn list(
         &self,
         prefix: &str,

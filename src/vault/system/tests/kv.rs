@@ -1,11 +1,20 @@
 //! The secrets engines behind the whole pipeline: statuses, capabilities, commits.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{Words, vault};
+use crate::base::clock::UnixMillis;
 use crate::vault::core::testing::Vault;
+use crate::vault::core::{Body, Outcome};
 use crate::vault::logical::Operation::{Delete, List, Patch, Read, Update};
-use crate::vault::physical::Backend;
+use crate::vault::physical::{
+    Backend, Confirmed, Consistency, Keys, Ledger, Limits, ReadPass, Reading, Stamp, StorageError,
+    SubmitError, Transaction,
+};
 
 async fn commits(vault: &Vault) -> u64 {
     vault.backend.check().await.expect("checked").expect("head").seq
@@ -90,4 +99,88 @@ async fn a_standby_serves_reads_and_sends_writes_on() {
         let outcome = vault.outcome(root, operation, path, json!({"data": {}})).await;
         assert!(matches!(outcome, crate::vault::core::Outcome::NeedsActive), "{operation:?} {path}");
     }
+}
+
+/// A ledger on which others write as much as they like between two reads of a request, `times` times.
+struct Busy {
+    vault: Vault,
+    times: AtomicUsize,
+}
+
+#[async_trait]
+impl Ledger for Busy {
+    fn limits(&self) -> Limits {
+        self.vault.ledger.limits()
+    }
+
+    fn time(&self) -> UnixMillis {
+        self.vault.ledger.time()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.vault.ledger.is_writable()
+    }
+
+    async fn begin(&self, max_staleness_ms: u64) -> Result<ReadPass, SubmitError> {
+        self.vault.ledger.begin(max_staleness_ms).await
+    }
+
+    async fn get(&self, key: &str, consistency: Consistency) -> Result<Reading, StorageError> {
+        let left = self.times.load(Ordering::Relaxed);
+        if key.contains("/versions/") && left > 0 {
+            self.times.store(left - 1, Ordering::Relaxed);
+            for n in 0..11 {
+                self.vault.ok(&self.vault.root, Update, "secret/data/a", json!({"data": {"v": n}})).await;
+            }
+        }
+        self.vault.ledger.get(key, consistency).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        consistency: Consistency,
+    ) -> Result<Keys, StorageError> {
+        self.vault.ledger.list(prefix, after, limit, consistency).await
+    }
+
+    async fn submit(&self, transaction: Transaction) -> Result<Confirmed, SubmitError> {
+        self.vault.ledger.submit(transaction).await
+    }
+
+    async fn confirm(&self, pass: &ReadPass, newest: Option<Stamp>) -> Result<Confirmed, SubmitError> {
+        self.vault.ledger.confirm(pass, newest).await
+    }
+}
+
+#[tokio::test]
+async fn a_read_between_many_writes_of_its_key_is_no_internal_error() {
+    for (times, version) in [(0, 1), (1, 12), (5, 56)] {
+        let vault = vault().await;
+        vault.ok(&vault.root, Update, "secret/data/a", json!({"data": {"v": "first"}})).await;
+        let call = vault.call(&vault.root, Read, "secret/data/a", &json!({}));
+        let core = Arc::clone(&vault.core);
+        let busy = Arc::new(Busy { vault, times: AtomicUsize::new(times) });
+        match core.handle(busy, call).await {
+            Outcome::Reply(reply) => match reply.body {
+                Body::Json(body) => {
+                    assert_eq!((reply.status, &body["data"]["metadata"]["version"]), (200, &json!(version)));
+                }
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_stays_senseless_is_an_internal_error_in_the_end() {
+    let vault = vault().await;
+    vault.ok(&vault.root, Update, "secret/data/a", json!({"data": {"v": "first"}})).await;
+    let call = vault.call(&vault.root, Read, "secret/data/a", &json!({}));
+    let core = Arc::clone(&vault.core);
+    let busy = Arc::new(Busy { vault, times: AtomicUsize::new(usize::MAX) });
+    assert!(matches!(core.handle(busy, call).await, Outcome::Reply(reply) if reply.status == 500));
 }

@@ -30,7 +30,7 @@ fn restart(world: &mut World, process: &str, accepted: Option<&AcceptedRollback>
 
 fn accepting(world: &World, over: u64) -> AcceptedRollback {
     let head = world.store.head().unwrap();
-    AcceptedRollback { cluster: head.cluster.clone(), epoch: head.epoch, seq: head.seq, over }
+    AcceptedRollback { cluster: head.cluster.to_string(), epoch: head.epoch, seq: head.seq, over }
 }
 
 /// Nobody leads for long, and every node says that the storage went back.

@@ -9,7 +9,7 @@ use holdfast::base::clock::Moment;
 use holdfast::base::random::Random;
 use holdfast::vault::physical::kubernetes::{Collector, Known, SegmentObject};
 
-use crate::objects::{Content, Data, Entry, HeadObject, List, Listed, Request, Response, through};
+use crate::storage::objects::{Content, Data, Entry, HeadObject, List, Listed, Request, Response, through};
 use crate::variant::Variant;
 
 /// The store in the names of segments.

@@ -1,0 +1,173 @@
+//! What a write costs: clients that write one after the other, beside what the storage itself can do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use holdfast::vault::physical::{Backend, FeedEvent, Head};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::ceiling::{Ceiling, Shape};
+use crate::cluster::Cluster;
+use crate::http::{Http, until};
+use crate::place;
+use crate::store::Store;
+
+const CLIENTS: [usize; 3] = [1, 16, 64];
+/// Before the figures count.
+const WARM: Duration = Duration::from_secs(2);
+const MEASURED: Duration = Duration::from_secs(5);
+/// Keys of a client, written in turn.
+const KEYS: u64 = 500;
+/// A second, as `/proc` counts CPU time on Linux.
+const TICKS: f64 = 100.0;
+/// The part of the ceiling that this many clients must reach.
+pub const TARGET: (usize, f64) = (64, 0.6);
+
+/// One number of clients.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cost {
+    pub clients: usize,
+    pub writes_per_second: f64,
+    pub commits_per_second: f64,
+    /// Writes in a commit, on average.
+    pub batch: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    /// CPU time of the three servers together.
+    pub cpu_us_per_write: f64,
+    /// Commits a second of the bare connection with batches of that size.
+    pub ceiling: f64,
+    /// Writes a second, as a part of what the ceiling would have carried.
+    pub share: f64,
+}
+
+/// All of them on one storage.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Costs {
+    pub backend: String,
+    pub costs: Vec<Cost>,
+}
+
+impl Costs {
+    pub fn violations(&self) -> Vec<String> {
+        let (clients, target) = TARGET;
+        let judged = self.costs.iter().filter(|cost| cost.clients == clients && cost.share < target);
+        let sentence = |cost: &Cost| {
+            format!(
+                "{}: {clients} writers reach {:.0} % of the ceiling, less than {:.0} %",
+                self.backend,
+                cost.share * 100.0,
+                target * 100.0
+            )
+        };
+        judged.map(sentence).collect()
+    }
+}
+
+pub async fn measure(backend: &str) -> Costs {
+    println!("{backend}, cost of a commit");
+    let store = Store::open(backend).await;
+    let stanza = place::unlimited(&store);
+    let mut ceiling = Ceiling::new(place::connect(&place::second(&store, &stanza)).await).await;
+    let cluster = Cluster::with(3, stanza.clone() + "log_level = \"info\"\n", vec![store]).await;
+    let outside = place::connect(&stanza).await;
+    let active = cluster.client(cluster.leader().await);
+    let shape = shape(&*outside, &active).await;
+    println!("a write is {} operations: bytes of key and value {:?}", shape.0.len(), shape.0);
+    let mut costs = Vec::new();
+    for clients in CLIENTS {
+        let mut cost = load(&cluster, &*outside, &active, clients).await;
+        cost.ceiling = ceiling.measure(&shape, cost.batch, MEASURED).await;
+        cost.share = cost.writes_per_second / (cost.ceiling * cost.batch);
+        println!("{cost:?}");
+        costs.push(cost);
+    }
+    Costs { backend: backend.to_owned(), costs }
+}
+
+/// What one write of a client is in the storage.
+async fn shape(outside: &dyn Backend, active: &Http) -> Shape {
+    let before = head(outside).await;
+    let mut feed = outside.follow(Some(before)).await.unwrap();
+    let body = json!({"data": {"value": "0123456789abcdef0123456789abcdef"}});
+    active.put("secret/data/cost/0/shape", &body).await.expect(200);
+    let event = tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap().unwrap();
+    let FeedEvent::Record(record) = event else { panic!("{event:?}") };
+    let mut sizes = Vec::new();
+    for key in record.keys {
+        let value = outside.get(&key).await.unwrap().value.map_or(0, |value| value.len());
+        sizes.push((key.len(), value));
+    }
+    Shape(sizes)
+}
+
+async fn head(outside: &dyn Backend) -> Head {
+    until("the head", Duration::from_secs(10), || async {
+        let checked = outside.check().await.map_err(|error| error.to_string())?;
+        checked.ok_or_else(|| "no head".to_owned())
+    })
+    .await
+}
+
+async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: usize) -> Cost {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..clients)
+        .map(|client| tokio::spawn(write(active.clone(), client, Arc::clone(&is_over))))
+        .collect();
+    tokio::time::sleep(WARM).await;
+    let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid()).collect();
+    let (begun, first, cpu) = (Instant::now(), head(outside).await.seq, cpu(&pids));
+    tokio::time::sleep(MEASURED).await;
+    let (ended, last, cpu) = (Instant::now(), head(outside).await.seq, self::cpu(&pids) - cpu);
+    is_over.store(true, Ordering::Relaxed);
+    let mut times: Vec<Duration> = Vec::new();
+    for written in join_all(writers).await {
+        let within = written.unwrap().into_iter().filter(|(at, _)| (begun..ended).contains(at));
+        times.extend(within.map(|(_, took)| took));
+    }
+    times.sort_unstable();
+    let (writes, commits) = (times.len() as f64, (last - first) as f64);
+    let seconds = (ended - begun).as_secs_f64();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    Cost {
+        clients,
+        writes_per_second: writes / seconds,
+        commits_per_second: commits / seconds,
+        batch: writes / commits,
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        cpu_us_per_write: cpu * 1e6 / writes,
+        ceiling: 0.0,
+        share: 0.0,
+    }
+}
+
+/// Writes until it is over; when each write was acknowledged, and how long it took.
+async fn write(http: Http, client: usize, is_over: Arc<AtomicBool>) -> Vec<(Instant, Duration)> {
+    let mut done = Vec::new();
+    for number in (0..KEYS).cycle() {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let path = format!("secret/data/cost/{client}/{number}");
+        let body = json!({"data": {"value": "0123456789abcdef0123456789abcdef"}});
+        let begun = Instant::now();
+        http.put(&path, &body).await.expect(200);
+        done.push((Instant::now(), begun.elapsed()));
+    }
+    done
+}
+
+/// CPU time of processes so far, in seconds.
+pub fn cpu(pids: &[u32]) -> f64 {
+    let ticks = pids.iter().map(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        // utime and stime, the 14th and 15th field of all.
+        fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()
+    });
+    ticks.sum::<f64>() / TICKS
+}
