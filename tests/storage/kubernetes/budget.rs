@@ -28,6 +28,33 @@ async fn commits_beyond_the_budget_wait_and_claims_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_leads_next_has_no_burst_of_its_own() {
+    let world = World::new().await;
+    // Slow enough that a busy machine still writes faster, fast enough that a debt of a log, a head and a slice of a merge
+    // (some 48 KiB) is paid well within the patience of a test.
+    let settings =
+        Settings { budget_bytes_per_second: 4096, budget_window_seconds: 40, ..world.settings.clone() };
+    let mut writer = Writer::init(world.open_with(settings.clone())).await;
+    let follower = world.open_with(settings);
+    follower.check().await.expect("a check");
+    follower.get("k").await.expect("a read");
+    while writer.backend.counters().throttled_millis == 0 {
+        writer.write(&[put("k", vec![1; 1500])]).await;
+    }
+    let mut next = Writer::claim(follower).await;
+    assert_eq!(next.backend.counters().throttled_millis, 0, "a claim does not wait");
+    // Less than a third of a window's bytes, which would take 12 s to come back.
+    let mut writes = 0;
+    while next.backend.counters().throttled_millis == 0 && writes < 6 {
+        next.write(&[put("k", vec![1; 1500])]).await;
+        writes += 1;
+    }
+    let counters = next.backend.counters();
+    println!("{counters:?}");
+    assert!(counters.throttled_millis > 0, "{counters:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_store_says_so_and_deletes_make_room() {
     let world = World::new().await;
     let settings = Settings { data_limit_bytes: 20_000, ..world.settings.clone() };
