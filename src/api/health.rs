@@ -27,12 +27,25 @@ pub struct Health {
     pub version: String,
     /// Always false.
     pub enterprise: bool,
+    /// How far this node's wall clock is ahead of the cluster's (negative: behind), in milliseconds. Vault compares with the
+    /// active node alone; here the median of the nodes counts, so that an active node can be the one that is off.
+    pub clock_skew_ms: i64,
     /// The cluster's name; absent while sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_name: Option<String>,
     /// The cluster's UUID; absent while sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
+}
+
+impl Health {
+    /// The skew of a wall clock that the node is not followed in, in milliseconds: it does not become active.
+    pub const MOST_CLOCK_SKEW_MS: u64 = 30_000;
+
+    /// Whether this node's wall clock is too far off for it to become active.
+    pub fn is_clock_off(&self) -> bool {
+        self.clock_skew_ms.unsigned_abs() > Self::MOST_CLOCK_SKEW_MS
+    }
 }
 
 /// Status codes of `sys/health` unless its query names others.

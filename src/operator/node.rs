@@ -41,6 +41,8 @@ pub(crate) struct NodeStatus {
     pub(crate) leader_address: String,
     /// Why it is not ready; `None` if it is.
     pub(crate) not_ready: Option<String>,
+    /// How far its wall clock is ahead of the others, in milliseconds, if that is too far.
+    pub(crate) clock_off_ms: Option<i64>,
 }
 
 impl Access {
@@ -75,6 +77,7 @@ impl Access {
             Err(reason) => Some(reason),
         };
         Ok(NodeStatus {
+            clock_off_ms: health.is_clock_off().then_some(health.clock_skew_ms),
             initialized: health.initialized,
             sealed: health.sealed,
             version: health.version,

@@ -186,9 +186,13 @@ impl<'a> Nemesis<'a> {
         }
         tokio::time::sleep(seconds(step.lasts / 2.0)).await;
         let leads = self.testbed.leader().await;
+        let health = node.direct.call("GET", "sys/health", None).await;
+        let told = health.ok().and_then(|answer| answer.body["clock_skew_ms"].as_i64());
+        let told =
+            told.map_or_else(|| "it did not answer".to_owned(), |ms| format!("it told {} s", ms / 1000));
         node.step_clock(&self.testbed.folder, 0);
         format!(
-            "{} of node {CLOCK_NODE}, {who}, by {by} s for {:.1} s; node {leads:?} led at the end",
+            "{} of node {CLOCK_NODE}, {who}, by {by} s for {:.1} s; {told}; node {leads:?} led at the end",
             step.kind, step.lasts
         )
     }

@@ -31,6 +31,8 @@ pub enum ConditionType {
     SecurityRisk,
     /// The operator was told to change nothing.
     Paused,
+    /// The wall clock of a node differs from those of the others.
+    ClockSkew,
     /// The storage is close to its limit.
     StorageFull,
 }
@@ -68,6 +70,7 @@ impl ConditionType {
             Self::Degraded => "Degraded",
             Self::SecurityRisk => "SecurityRisk",
             Self::Paused => "Paused",
+            Self::ClockSkew => "ClockSkew",
             Self::StorageFull => "StorageFull",
         }
     }

@@ -18,6 +18,9 @@ pub(super) fn situational(context: &Context<'_>, seen: &Observed) -> Vec<Verdict
     if let Some((reason, message)) = risk(context, seen) {
         out.push(verdict(ConditionType::SecurityRisk, true, reason, message));
     }
+    if let Some(message) = skew(seen) {
+        out.push(verdict(ConditionType::ClockSkew, true, "ClockOff", message));
+    }
     if let Some(message) = fullness(context, seen) {
         out.push(verdict(ConditionType::StorageFull, true, "NearLimit", message));
     }
@@ -52,6 +55,17 @@ fn risk(context: &Context<'_>, seen: &Observed) -> Option<(&'static str, String)
     }
     let reason = risks.first()?.0;
     Some((reason, risks.into_iter().map(|(_, message)| message).collect::<Vec<_>>().join("; ")))
+}
+
+fn skew(seen: &Observed) -> Option<String> {
+    let off = seen.pods.iter().filter_map(|pod| {
+        let ms = pod.answer.as_ref().ok()?.clock_off_ms?;
+        let (seconds, way) = (ms.unsigned_abs() / 1000, if ms > 0 { "ahead" } else { "behind" });
+        let node = pod.node.as_deref().unwrap_or("an unknown node");
+        Some(format!("the clock of pod {} is {seconds} s {way}: set the time of {node}", pod.name))
+    });
+    let told = off.collect::<Vec<_>>().join("; ");
+    (!told.is_empty()).then(|| format!("{told}; until then such a pod does not become active"))
 }
 
 /// Bytes that the storage in Kubernetes holds unless the specification says otherwise.

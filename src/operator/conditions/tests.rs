@@ -185,6 +185,9 @@ fn risks_and_limits_are_named_while_they_last() {
         let expected = is_full.then_some((ConditionStatus::True, "NearLimit"));
         assert_eq!(said.get(&ConditionType::StorageFull).copied(), expected, "{bytes}");
     }
+    assert!(!judged("{}", &seen, &Findings::default()).contains_key(&ConditionType::ClockSkew));
+    seen.pods[1].answer.as_mut().unwrap().clock_off_ms = Some(-90_500);
+    assert_eq!(judged("{}", &seen, &Findings::default())[&ConditionType::ClockSkew].1, "ClockOff");
     let paused = judged("{paused: true}", &seen, &Findings::default());
     assert_eq!(paused[&ConditionType::Paused].0, ConditionStatus::True);
 }

@@ -8,7 +8,6 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::candidate::Candidate;
-use super::committer::ClusterTime;
 use super::driver::active_ledger::ActiveLedger;
 use super::driver::member::{Parts, Running, Shared, lock};
 use super::driver::run;
@@ -17,6 +16,7 @@ use super::election::{Cause, Event};
 use super::peer::{PeerClient, PeerRequest, PeerResponse};
 use super::settings::HaSettings;
 use super::status::{HaMetrics, HaStatus, Leader, PeerStatus, Role};
+use super::wall_clock::WallClock;
 use crate::base::class::ErrorClass;
 use crate::base::clock::{Clock, Moment};
 use crate::base::random::Random;
@@ -162,7 +162,7 @@ impl Ha {
             storage_away: None,
             reason: "starting".to_owned(),
         };
-        let wall = Mutex::new(ClusterTime::starting_at(clock.unix(), clock.now()));
+        let wall = Mutex::new(WallClock::starting_at(clock.unix(), clock.now()));
         let shared = Arc::new(Shared {
             wall,
             parts: Parts { settings, backend, lock, peers, clock, random, candidate, shutdown },
@@ -384,6 +384,13 @@ impl Ha {
     /// When this node last heard of another one.
     pub fn heard(&self, identity: &str) -> Option<Moment> {
         lock(&self.shared.table).get(identity).map(|peer| peer.last_heard)
+    }
+
+    /// How far this node's wall clock is ahead of the cluster's (negative: behind), in milliseconds: of the median of three
+    /// or more nodes, or else of what it would show without its own jumps. A node whose clock is more than
+    /// [`super::committer::JUMP`] off does not become active.
+    pub fn clock_skew_ms(&self) -> i64 {
+        self.shared.clock_skew_ms()
     }
 
     /// Counters and gauges.

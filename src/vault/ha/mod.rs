@@ -8,6 +8,7 @@ mod driver;
 mod handle;
 mod settings;
 mod status;
+mod wall_clock;
 
 #[cfg(test)]
 mod tests;

@@ -87,6 +87,10 @@ pub enum PeerResponse {
         proven: Option<Head>,
         /// See `proven`.
         proven_ms_ago: u64,
+        /// How far the median of the nodes' wall clocks is ahead of the active node's own, in milliseconds (negative:
+        /// behind). Absent if it knows fewer than three.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        median_ahead_ms: Option<i64>,
     },
     /// The head of a proof that was asked for.
     Head(Head),

@@ -100,6 +100,8 @@ pub struct PeerStatus {
     pub format: u32,
     /// The newest head that it had.
     pub head: Option<Head>,
+    /// What its wall clock would have shown at the zero of this node's steady clock, in milliseconds since 1970.
+    pub clock_zero_ms: i64,
     /// When it was last heard of.
     pub last_heard: Moment,
     /// The same by the wall clock, for people.

@@ -151,28 +151,29 @@ struct Cluster {
 impl Cluster {
     async fn start(count: usize) -> Self {
         let (backend, register) = (InmemBackend::of(Store::new()), InmemRegister::new());
-        let cluster = Self::on(backend, register, &["a_1_x", "b_1_x", "c_1_x"][..count], None);
+        let cluster = Self::on(backend, register, &["a_1_x", "b_1_x", "c_1_x"][..count], None, &[]);
         cluster.nodes[0].ha.initialise(CLUSTER, vec![]).await.unwrap();
         cluster.leader().await;
         cluster
     }
 
-    /// New processes on a storage and a lock that are there.
+    /// New processes on a storage and a lock that are there, with wall clocks that are so many milliseconds off.
     fn on(
         backend: InmemBackend,
         register: InmemRegister,
         names: &[&str],
         accept_rollback: Option<AcceptedRollback>,
+        off_ms: &[i64],
     ) -> Self {
         let table = Table::default();
         let mut nodes = Vec::new();
-        for &name in names {
+        for (number, &name) in names.iter().enumerate() {
             let faults = Arc::<Faults>::default();
             let mut settings = HaSettings::new(name, &format!("http://{name}"), &format!("https://{name}"));
             settings.lease_seconds = 2;
             settings.accept_rollback.clone_from(&accept_rollback);
             let shutdown = Shutdown::default();
-            let clock = Arc::<Stepped>::default();
+            let clock = Arc::new(Stepped(AtomicI64::new(off_ms.get(number).copied().unwrap_or(0))));
             let ha = Ha::start(
                 settings,
                 Arc::new(Storage(backend.clone(), Arc::clone(&faults))),
@@ -291,6 +292,59 @@ async fn a_wall_clock_that_jumps_carries_no_nodes_time_away() {
         }
     }
     cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_clock_is_off_from_its_start_goes_by_its_peers_and_does_not_lead() {
+    const OFF: usize = 1;
+    let names = ["a_1_x", "b_1_x", "c_1_x"];
+    let off_ms = 3_600_000;
+    let cluster =
+        Cluster::on(InmemBackend::of(Store::new()), InmemRegister::new(), &names, None, &[0, off_ms, 0]);
+    let off = &cluster.nodes[OFF];
+    // Nobody knows yet: it does not come first.
+    off.faults.is_cut.store(true, Ordering::SeqCst);
+    cluster.nodes[0].ha.initialise(CLUSTER, vec![]).await.unwrap();
+    until("one of the others leads", || {
+        [0, 2].iter().any(|n| cluster.nodes[*n].ha.status().borrow().role.is_active())
+    })
+    .await;
+    off.faults.is_cut.store(false, Ordering::SeqCst);
+    cluster.leader().await;
+    let off_by = |node: &Node| {
+        node.ha.ledger().map_or(u64::MAX, |ledger| ledger.time().0.abs_diff(SystemClock.unix().0))
+    };
+    until("it goes by the time of the others", || off_by(off) < 30_000).await;
+    assert!(off.ha.clock_skew_ms().abs_diff(off_ms) < 30_000, "{}", off.ha.clock_skew_ms());
+    for _ in 0..2 {
+        let leader = cluster.leader().await;
+        assert_ne!(leader, OFF);
+        assert!(cluster.nodes[leader].ha.clock_skew_ms().abs() < 30_000);
+        cluster.nodes[leader].ha.step_down().await.unwrap();
+    }
+    let before = cluster.leader().await;
+    assert_ne!(before, OFF);
+    off.clock.0.store(0, Ordering::SeqCst);
+    until("it is believed again", || {
+        let known = cluster.nodes[before].ha.peers();
+        off.ha.clock_skew_ms().abs() < 30_000
+            && known.iter().any(|peer| peer.identity == names[OFF] && peer.is_able)
+    })
+    .await;
+    // The third one rests, because it has just stepped down.
+    cluster.nodes[before].ha.step_down().await.unwrap();
+    assert_eq!(cluster.leader().await, OFF);
+    assert!(off_by(off) < 30_000);
+    cluster.end();
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -469,7 +523,7 @@ async fn a_restart_accepts_no_rollback_and_a_person_accepts_exactly_one() {
     let before = cluster.backend.snapshot();
     let (backend, register) = (cluster.backend.clone(), cluster.register.clone());
     cluster.kill(0);
-    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_2_x"], None);
+    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_2_x"], None, &[]);
     cluster.leader().await;
     add_one(&*cluster.nodes[0].ha.ledger().unwrap(), "k").await.unwrap();
     let lost = cluster.backend.check().await.unwrap().unwrap();
@@ -477,7 +531,7 @@ async fn a_restart_accepts_no_rollback_and_a_person_accepts_exactly_one() {
     cluster.kill(0);
     backend.restore(before);
     let kept = backend.check().await.unwrap().unwrap();
-    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_3_x"], None);
+    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_3_x"], None, &[]);
     let text = cluster.all_refuse().await;
     let value = text.split('"').nth(1).unwrap_or_default();
     let accepted = AcceptedRollback::parse(value).unwrap_or_else(|| panic!("{text}"));
@@ -485,7 +539,7 @@ async fn a_restart_accepts_no_rollback_and_a_person_accepts_exactly_one() {
     assert_eq!(backend.check().await.unwrap(), Some(kept));
 
     cluster.kill(0);
-    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_4_x"], Some(accepted));
+    let cluster = Cluster::on(backend.clone(), register.clone(), &["a_4_x"], Some(accepted), &[]);
     cluster.leader().await;
     let ledger = cluster.nodes[0].ha.ledger().unwrap();
     assert_eq!(add_one(&*ledger, "k").await.unwrap(), Some(2), "the history that was accepted goes on");

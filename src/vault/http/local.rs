@@ -18,6 +18,7 @@ use crate::base::id;
 use crate::base::secret::{SecretBytes, SecretString};
 use crate::vault::core::{self, CoreError};
 use crate::vault::ha::Role;
+use crate::vault::ha::committer::JUMP;
 
 impl From<CoreError> for Refusal {
     fn from(error: CoreError) -> Self {
@@ -159,6 +160,9 @@ fn leader(lifecycle: &Lifecycle) -> Response<HttpBody> {
     })
 }
 
+// What the API tells clients and the operator is what leadership goes by.
+const _: () = assert!(Health::MOST_CLOCK_SKEW_MS as u128 == JUMP.as_millis());
+
 fn health(lifecycle: &Lifecycle, inbound: &Inbound) -> Result<Response<HttpBody>, Refusal> {
     let seal = lifecycle.core.seal_status();
     let status = lifecycle.ha.status().borrow().clone();
@@ -174,6 +178,7 @@ fn health(lifecycle: &Lifecycle, inbound: &Inbound) -> Result<Response<HttpBody>
         server_time_utc: lifecycle.clock.unix().seconds(),
         version: VERSION.to_owned(),
         enterprise: false,
+        clock_skew_ms: lifecycle.ha.clock_skew_ms(),
         cluster_name: seal.cluster_name,
         cluster_id: seal.cluster_id,
     };

@@ -31,6 +31,11 @@ impl Collector for NodeCollector {
             ("active", "Whether this node is active", flag(matches!(status.role, Role::Active { .. }))),
             ("leader_known", "Whether an active node is known", flag(status.leader.is_some())),
             ("storage_away", "Whether the storage does not answer", flag(status.storage_away.is_some())),
+            (
+                "clock_skew_milliseconds",
+                "How far this node's wall clock is ahead of the cluster's",
+                self.0.ha.clock_skew_ms(),
+            ),
             ("head_epoch", "Epoch of the newest head known", number(counts.epoch)),
             ("head_seq", "Sequence number of the newest head known", number(counts.seq)),
             ("commits_queued", "Transactions that wait for a commit", number(counts.queued)),

@@ -59,7 +59,12 @@ impl Shared {
             Some((at, head)) => (Some(head), u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
             None => (None, 0),
         };
-        PeerResponse::Hello { report: Box::new(self.report()), proven, proven_ms_ago }
+        // Everybody greets the active node, so it is the one that knows all clocks.
+        let median_ahead_ms = self.serving_term().and_then(|_| self.median_ahead_ms());
+        if let Some(ahead_ms) = median_ahead_ms {
+            self.hear_clocks(ahead_ms);
+        }
+        PeerResponse::Hello { report: Box::new(self.report()), proven, proven_ms_ago, median_ahead_ms }
     }
 
     async fn answer_index(&self, seq: Option<u64>) -> PeerResponse {
@@ -114,6 +119,7 @@ impl Shared {
             is_active: report.is_active,
             format: report.format,
             head: report.head,
+            clock_zero_ms: self.zero_of(report.time),
             last_heard: now,
             last_heard_unix: self.unix(),
         };

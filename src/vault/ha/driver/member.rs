@@ -14,11 +14,11 @@ use crate::base::clock::{Clock, Moment, UnixMillis};
 use crate::base::random::Random;
 use crate::base::task::Shutdown;
 use crate::vault::ha::candidate::Candidate;
-use crate::vault::ha::committer::ClusterTime;
 use crate::vault::ha::election::Event;
 use crate::vault::ha::peer::{NodeReport, PeerAddress, PeerClient};
 use crate::vault::ha::settings::HaSettings;
 use crate::vault::ha::status::{HaStatus, PeerStatus};
+use crate::vault::ha::wall_clock::{WallClock, median_ahead_ms};
 use crate::vault::physical::head::FORMAT;
 use crate::vault::physical::{ActiveRecord, Backend, FeedEvent, HaBackend, Head, StorageError, SubmitError};
 
@@ -27,6 +27,9 @@ pub(in crate::vault::ha) const CHECK_TIMEOUT: Duration = Duration::from_millis(7
 
 /// Longest wait for a read of the storage.
 pub(in crate::vault::ha) const READ_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// How old what a peer says about its clock may be; it is said twice a second.
+const CLOCKS: Duration = Duration::from_secs(10);
 
 /// Locks a mutex whose holders never panic between two changes that belong together.
 pub(in crate::vault::ha) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,8 +112,8 @@ pub(in crate::vault::ha) struct Shared {
     pub(in crate::vault::ha) running: Arc<Running>,
     pub(in crate::vault::ha) is_holding: AtomicBool,
     pub(in crate::vault::ha) is_serving: AtomicBool,
-    /// This node's wall clock without its jumps; carried on by every step of the election.
-    pub(in crate::vault::ha) wall: Mutex<ClusterTime>,
+    /// This node's wall clock as far as it can be believed; carried on by every step of the election.
+    pub(in crate::vault::ha) wall: Mutex<WallClock>,
     pub(in crate::vault::ha) handover_waiters: Mutex<Vec<oneshot::Sender<Result<(), String>>>>,
     pub(in crate::vault::ha) checks: AtomicU64,
     /// Questions of reads on a standby for the index that local state must have reached.
@@ -128,9 +131,33 @@ impl Shared {
         self.parts.clock.unix()
     }
 
-    /// The wall clock, unless it jumped since this process started: then what it would be without that.
+    /// The wall clock without its jumps since this process started, corrected by the clocks of the peers.
     pub(in crate::vault::ha) fn believable_time(&self) -> UnixMillis {
         lock(&self.wall).at(self.now(), self.unix())
+    }
+
+    /// How far this node's wall clock is ahead of the cluster's, in milliseconds.
+    pub(in crate::vault::ha) fn clock_skew_ms(&self) -> i64 {
+        lock(&self.wall).skew_ms(self.now(), self.unix())
+    }
+
+    /// What a wall clock that shows `time` at this moment would have shown when the steady clock began, in milliseconds:
+    /// a measure of it that does not change when this node's own wall clock is set.
+    pub(super) fn zero_of(&self, time: UnixMillis) -> i64 {
+        let passed = i64::try_from(self.now().since_origin().as_millis()).unwrap_or(i64::MAX);
+        i64::try_from(time.0).unwrap_or(i64::MAX).saturating_sub(passed)
+    }
+
+    /// How far the median of the clocks is ahead of this node's own, by what the peers told it themselves.
+    pub(super) fn median_ahead_ms(&self) -> Option<i64> {
+        let own = self.zero_of(self.unix());
+        let peers = self.recent_peers(CLOCKS);
+        median_ahead_ms(peers.iter().map(|(_, peer)| peer.clock_zero_ms.saturating_sub(own)))
+    }
+
+    /// Takes in how far the median of the clocks is ahead of this node's own.
+    pub(super) fn hear_clocks(&self, ahead_ms: i64) {
+        lock(&self.wall).hear(self.now(), self.unix(), ahead_ms);
     }
 
     pub(in crate::vault::ha) fn storage(&self) -> &'static str {

@@ -45,8 +45,15 @@ impl Shared {
         let hello = PeerRequest::Hello(self.report());
         let answer = tokio::time::timeout(ANSWER, self.parts.peers.ask(peer, hello)).await;
         let (sign, pause) = match answer {
-            Ok(Ok(PeerResponse::Hello { report, proven, proven_ms_ago })) => {
+            Ok(Ok(PeerResponse::Hello { report, proven, proven_ms_ago, median_ahead_ms })) => {
                 let spoke = report.identity.clone();
+                if let Some(ahead_ms) = median_ahead_ms
+                    && self.now().since(sent_at) <= 2 * ANSWER
+                {
+                    let own = self.zero_of(self.unix());
+                    let active = self.zero_of(report.time).saturating_sub(own);
+                    self.hear_clocks(active.saturating_add(ahead_ms));
+                }
                 self.note_peer(&spoke, *report);
                 if spoke == peer.identity {
                     if let Some(head) = proven {

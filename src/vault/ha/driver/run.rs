@@ -51,6 +51,15 @@ async fn elect(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) {
         let cx = Context { now, time, random: &*shared.parts.random };
         let mut effects = Vec::new();
         if is_skewed != election.is_skewed() {
+            let skew_ms = shared.clock_skew_ms();
+            if is_skewed {
+                tracing::warn!(
+                    skew_ms,
+                    "this node's wall clock is off: it does not stand until that is mended"
+                );
+            } else {
+                tracing::info!(skew_ms, "this node's wall clock is believed again");
+            }
             effects.extend(election.step(Event::Skewed(is_skewed), cx));
         }
         effects.extend(election.step(event, cx));

@@ -49,7 +49,9 @@ impl Election {
             ));
         }
         if self.is_skewed {
-            return Some("this node's wall clock cannot be trusted".to_owned());
+            return Some(
+                "this node's wall clock is off, by its own steady clock or by those of its peers".to_owned(),
+            );
         }
         let leaving = self.lock.record().and_then(|record| record.leaving.as_deref());
         if leaving.is_some_and(|leaving| self.is_me(leaving) || pod_of(&self.settings.identity) == leaving) {
