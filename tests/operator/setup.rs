@@ -68,8 +68,11 @@ async fn established(clients: &Clients) {
                 return Err(format!("{name}: {conditions:?}"));
             }
         }
-        let clusters: Api<VaultCluster> = Api::all(clients.requests.clone());
-        clusters.list(&Default::default()).await.map(drop).map_err(|e| e.to_string())
+        // The first object of a kind may take the server longer than a client waits.
+        let clusters: Api<VaultCluster> = Api::namespaced(clients.requests.clone(), "default");
+        let trial = PostParams { dry_run: true, ..PostParams::default() };
+        let cluster = VaultCluster::new("trial", Default::default());
+        clusters.create(&trial, &cluster).await.map(drop).map_err(|e| e.to_string())
     })
     .await;
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use holdfast::crd::store::VaultStoreSegmentSpec;
 use holdfast::crd::{VaultStoreHead, VaultStoreSegment};
 use holdfast::k8s::client::{Clients, Source, connect};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -33,13 +34,20 @@ pub async fn start() -> ApiServer {
     server
 }
 
-/// Waits until the API server knows the storage's kinds, a moment after their definitions.
+/// Waits until the API server serves the storage's kinds, a moment after their definitions: the first object of a kind may
+/// take it longer than a server waits.
 async fn served(server: &ApiServer) {
     let client = clients(server).await.requests;
     let heads: Api<VaultStoreHead> = Api::namespaced(client.clone(), "default");
     let segments: Api<VaultStoreSegment> = Api::namespaced(client, "default");
-    let params = ListParams::default();
-    while heads.list(&params).await.is_err() || segments.list(&params).await.is_err() {
+    let (params, trial) = (ListParams::default(), PostParams { dry_run: true, ..PostParams::default() });
+    let head = VaultStoreHead::new("trial", Default::default());
+    let segment = VaultStoreSegment::new("trial", VaultStoreSegmentSpec { data: "AAAA".to_owned() });
+    while segments.list(&params).await.is_err()
+        || heads.list(&params).await.is_err()
+        || segments.create(&trial, &segment).await.is_err()
+        || heads.create(&trial, &head).await.is_err()
+    {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

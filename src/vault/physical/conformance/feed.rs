@@ -5,6 +5,9 @@ use super::{Law, Store, ensure, within};
 use crate::vault::physical::backend::{Backend, Feed, FeedEvent, Journal};
 use crate::vault::physical::head::Head;
 
+/// Feeds that start at a head that only another instance has seen.
+const UNSEEN: usize = 20;
+
 pub(super) async fn follow(backend: &dyn Backend, from: Option<&Head>) -> Result<Box<dyn Feed>, String> {
     backend.follow(from.cloned()).await.map_err(|error| format!("follow: {error}"))
 }
@@ -90,6 +93,21 @@ pub(super) async fn a_feed_starts_where_it_is_told(store: &dyn Store) -> Law {
             let record = record(feed.as_mut()).await?;
             ensure(record.head == *head, || format!("from {start}: {:?} instead of {head:?}", record.head))?;
         }
+    }
+    // From heads that this instance has not seen yet, and a replica that it reads from may not have either.
+    let mut last = heads.pop().unwrap_or_else(|| first_head("x"));
+    for n in 0..UNSEEN {
+        last = write(writer.as_ref(), &last, &[put(&format!("k{n}"), "u")]).await?;
+        let mut feed = follow(reader.as_ref(), Some(&last)).await?;
+        last = write(writer.as_ref(), &last, &[put(&format!("k{n}"), "w")]).await?;
+        let record = record(feed.as_mut()).await?;
+        ensure(record.head == last, || {
+            format!("from an unseen head: {:?} instead of {last:?}", record.head)
+        })?;
+        let value = reader.get("k0").await.map_err(|error| error.to_string())?;
+        ensure(value.head.position() >= last.position(), || {
+            format!("a read at {} after the feed said {}", value.head.seq, last.seq)
+        })?;
     }
     Ok(())
 }

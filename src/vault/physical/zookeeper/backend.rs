@@ -46,6 +46,12 @@ impl Backend for ZookeeperBackend {
     }
 
     async fn follow(&self, from: Option<Head>) -> Result<Box<dyn Feed>, StorageError> {
+        // The server that this instance reads from may not have heard of it yet, and what it has would look like a store
+        // that went back.
+        let newest = self.0.newest().map(|stored| stored.head.position());
+        if from.as_ref().is_some_and(|from| newest < Some(from.position())) {
+            self.0.read_proven(&[]).await?;
+        }
         Ok(Box::new(JournalFeed::new(Arc::clone(&self.0), from)))
     }
 }
