@@ -18,8 +18,9 @@ use crate::vault::physical::{Consistency, Ledger, SubmitError};
 /// How often a request is run again because others changed what it had read.
 const MAX_ATTEMPTS: u32 = 20;
 
-/// How often a request is run again because its engine met what cannot be, and had not read one state.
-const MAX_TORN: u32 = 8;
+/// How often a request is run again because its engine met what cannot be, and had not read one state. While one secret is
+/// written a thousand times a second every second run of a standby on a busy machine ends so.
+const MAX_TORN: u32 = 40;
 
 /// What one run of a request gave.
 enum Attempt {

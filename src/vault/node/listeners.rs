@@ -1,9 +1,10 @@
 //! Binding and serving: the sockets of clients, peers and probes.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::advertise::Bound;
 use super::error::NodeError;
@@ -24,15 +25,15 @@ pub(super) struct Sockets {
 }
 
 /// Binds everything that `config` lists; the sockets for peers only if there may be peers.
-pub(super) async fn bind(config: &ServerConfig, has_peers: bool) -> Result<Vec<Sockets>, NodeError> {
+pub(super) fn bind(config: &ServerConfig, has_peers: bool) -> Result<Vec<Sockets>, NodeError> {
     let mut all = Vec::new();
     for listener in &config.listeners {
-        let api = socket(listener.address).await?;
+        let api = socket(listener.address)?;
         let api_address = local(&api, listener.address)?;
         let (cluster, cluster_address) = if !has_peers {
             (None, listener.cluster_address)
         } else {
-            let socket = socket(listener.cluster_address).await?;
+            let socket = socket(listener.cluster_address)?;
             let address = local(&socket, listener.cluster_address)?;
             (Some(socket), address)
         };
@@ -47,9 +48,22 @@ pub(super) async fn bind(config: &ServerConfig, has_peers: bool) -> Result<Vec<S
     Ok(all)
 }
 
+/// Connections that may wait to be accepted; the system's own limit (`net.core.somaxconn`) counts as well. Of those above
+/// it the first packet is lost, and the client tries again a second later: the 128 of the library are not enough for what
+/// comes while a process is frozen, or right after a leader change.
+const BACKLOG: u32 = 4096;
+
 /// Binds one socket.
-pub(super) async fn socket(address: SocketAddr) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).await.map_err(|error| NodeError::Bind { address, reason: error.to_string() })
+pub(super) fn socket(address: SocketAddr) -> Result<TcpListener, NodeError> {
+    open(address).map_err(|error| NodeError::Bind { address, reason: error.to_string() })
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again need not wait for connections of the one before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Where a socket is really bound: port 0 becomes a real one.
@@ -158,5 +172,25 @@ fn source(config: &ListenerConfig, bound: &Bound, pod: &PodEnvironment) -> Optio
             addresses.dedup();
             Some(CertificateSource::Issuer { dir: dir.clone(), dns_names: names, ip_addresses: addresses })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::future::try_join_all;
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn hundreds_of_connections_wait_to_be_accepted() {
+        let listener = socket("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        // What does not fit is never connected, since nothing is ever accepted.
+        let connections = try_join_all((0..300).map(|_| TcpStream::connect(address)));
+        let connected = tokio::time::timeout(Duration::from_secs(20), connections).await;
+        assert_eq!(connected.expect("all wait").unwrap().len(), 300);
     }
 }

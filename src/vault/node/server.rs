@@ -98,7 +98,7 @@ impl Server {
         let mut opened = compose::open(config, backends, &around).await?;
         opened.storage.backend = Counted::above(opened.storage.backend);
         let has_peers = opened.lock.is_some() && !config.disable_clustering;
-        let sockets = listeners::bind(config, has_peers).await?;
+        let sockets = listeners::bind(config, has_peers)?;
         let advertised = addresses(config, &sockets, opened.lock.is_some()).await?;
         if let Some(warning) = &advertised.warning {
             warn!("{warning}");
@@ -145,7 +145,7 @@ impl Server {
 
     async fn serve_probes(&mut self, config: &ServerConfig, metrics: Arc<Metrics>) -> Result<(), NodeError> {
         let Some(address) = config.telemetry.probe_address else { return Ok(()) };
-        let socket = listeners::socket(address).await?;
+        let socket = listeners::socket(address)?;
         let bound = listeners::local(&socket, address)?;
         self.probe_address = Some(bound);
         self.banner.probes = Some(bound);
