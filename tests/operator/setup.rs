@@ -71,7 +71,7 @@ async fn established(clients: &Clients) {
         // The first object of a kind may take the server longer than a client waits.
         let clusters: Api<VaultCluster> = Api::namespaced(clients.requests.clone(), "default");
         let trial = PostParams { dry_run: true, ..PostParams::default() };
-        let cluster = VaultCluster::new("trial", Default::default());
+        let cluster = VaultCluster::new("trial", serde_json::from_value(json!({})).unwrap());
         clusters.create(&trial, &cluster).await.map(drop).map_err(|e| e.to_string())
     })
     .await;

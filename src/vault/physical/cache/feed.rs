@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::Shared;
-use crate::vault::physical::backend::{Feed, FeedEvent, Journal, StorageError};
+use crate::vault::physical::backend::{Feed, FeedEvent, StorageError};
 use crate::vault::physical::head::Head;
 
 /// What memory has for a feed.
@@ -25,8 +25,8 @@ pub(super) struct CachedFeed {
     at: Option<Option<Head>>,
     /// The storage's own feed, while it tells what is older than memory.
     older: Option<Box<dyn Feed>>,
-    /// What that feed told and memory has not taken in yet.
-    pending: Option<Journal>,
+    /// What that feed told and memory has not taken in yet, and how often memory had begun anew by then.
+    pending: Option<(FeedEvent, u64)>,
 }
 
 impl CachedFeed {
@@ -66,22 +66,30 @@ impl CachedFeed {
 
     /// Waits until memory has taken in what is pending, or has begun anew, and delivers it. Cancel-safe.
     async fn taken_in(&mut self) -> Option<FeedEvent> {
-        let resets = self.shared.state().resets;
         loop {
             self.moved.mark_unchanged();
             {
-                let pending = self.pending.as_ref()?;
+                let (event, resets) = self.pending.as_ref()?;
+                let told = match event {
+                    FeedEvent::Record(record) => Some(&record.head),
+                    FeedEvent::Reset { head } => head.as_ref(),
+                };
                 let state = self.shared.state();
-                let is_in = state.at.as_ref().is_some_and(|at| at.position() >= pending.head.position());
-                if is_in || state.resets != resets {
+                let is_in = told
+                    .is_none_or(|told| state.at.as_ref().is_some_and(|at| at.position() >= told.position()));
+                if is_in || state.resets != *resets {
                     break;
                 }
             }
             // The sender lives as long as the cache that this feed holds: an error cannot happen.
             let _ = self.moved.changed().await;
         }
-        let record = self.pending.take()?;
-        Some(self.deliver(FeedEvent::Record(record)))
+        let event = match self.pending.take()?.0 {
+            // Where memory stands by now is what reads show.
+            FeedEvent::Reset { .. } => FeedEvent::Reset { head: self.shared.state().at.clone() },
+            record @ FeedEvent::Record(_) => record,
+        };
+        Some(self.deliver(event))
     }
 }
 
@@ -106,15 +114,12 @@ impl Feed for CachedFeed {
                         self.older = Some(self.shared.inner.follow(Some(from)).await?);
                     }
                     let Some(feed) = &mut self.older else { continue };
-                    match feed.next().await? {
-                        FeedEvent::Record(record) => self.pending = Some(record),
+                    let event = feed.next().await?;
+                    if matches!(event, FeedEvent::Reset { .. }) {
                         // The storage does not know either.
-                        FeedEvent::Reset { .. } => {
-                            self.older = None;
-                            let head = self.shared.state().at.clone();
-                            return Ok(self.deliver(FeedEvent::Reset { head }));
-                        }
+                        self.older = None;
                     }
+                    self.pending = Some((event, self.shared.state().resets));
                 }
             }
         }
