@@ -17,17 +17,34 @@ struct Remote {
     store: InmemBackend,
     reads: Arc<AtomicU64>,
     is_held_up: Arc<AtomicBool>,
+    feeds: Arc<AtomicU64>,
+    /// Whether only the first feed, the cache's own, is held up.
+    is_first_alone: Arc<AtomicBool>,
 }
 
-struct HeldUp(Box<dyn Feed>, Arc<AtomicBool>);
+struct HeldUp {
+    feed: Box<dyn Feed>,
+    number: u64,
+    remote: Remote,
+}
+
+impl Remote {
+    /// Waits while the feed of this number is held up.
+    async fn pass(&self, number: u64) {
+        let is_spared = || number > 0 && self.is_first_alone.load(Ordering::SeqCst);
+        while self.is_held_up.load(Ordering::SeqCst) && !is_spared() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
 
 #[async_trait]
 impl Feed for HeldUp {
     async fn next(&mut self) -> Result<FeedEvent, StorageError> {
-        while self.1.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        self.0.next().await
+        self.remote.pass(self.number).await;
+        let event = self.feed.next().await;
+        self.remote.pass(self.number).await;
+        event
     }
 }
 
@@ -59,7 +76,9 @@ impl Backend for Remote {
     }
 
     async fn follow(&self, from: Option<Head>) -> Result<Box<dyn Feed>, StorageError> {
-        Ok(Box::new(HeldUp(self.store.follow(from).await?, Arc::clone(&self.is_held_up))))
+        let feed = self.store.follow(from).await?;
+        let number = self.feeds.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(HeldUp { feed, number, remote: self.clone() }))
     }
 }
 
@@ -163,6 +182,24 @@ async fn nothing_older_than_what_was_shown_is_shown_while_the_feed_lags() {
     assert_eq!(cache.check().await.unwrap(), Some(second.clone()));
     let read = cache.get("a").await.unwrap();
     assert_eq!((read.value, read.head), (Some(Bytes::from_static(b"2")), second));
+}
+
+#[tokio::test]
+async fn a_reset_is_told_once_memory_stands_where_the_storage_does() {
+    let remote = Remote::default();
+    let cache = CachedBackend::start(Arc::new(remote.clone()), 1 << 20);
+    let event = cache.follow(None).await.unwrap().next().await;
+    assert_eq!(event, Ok(FeedEvent::Reset { head: None }));
+    remote.is_first_alone.store(true, Ordering::SeqCst);
+    remote.is_held_up.store(true, Ordering::SeqCst);
+    let head = put(&remote, None, "k", "1").await;
+    let unknown = Head { seq: head.seq + 1, ..head.clone() };
+    let mut feed = cache.follow(Some(unknown)).await.unwrap();
+    let mut next = feed.next();
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut next).await;
+    assert!(early.is_err(), "{early:?}");
+    remote.is_held_up.store(false, Ordering::SeqCst);
+    assert_eq!(next.await, Ok(FeedEvent::Reset { head: Some(head) }));
 }
 
 #[tokio::test]
