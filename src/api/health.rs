@@ -39,7 +39,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// The skew of a wall clock that the node is not followed in, in milliseconds: it does not become active.
+    /// The largest skew of a wall clock that is still followed, in milliseconds; a node that is further off does not become
+    /// active.
     pub const MOST_CLOCK_SKEW_MS: u64 = 30_000;
 
     /// Whether this node's wall clock is too far off for it to become active.

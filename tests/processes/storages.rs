@@ -87,8 +87,7 @@ pub async fn planned(cluster: &mut Cluster, name: &str) {
     assert_eq!(report.failures, Vec::<String>::new(), "{name}");
     assert_eq!(code, Some(0), "{name}");
     report.check(cluster, &cluster.standbys(second)).await;
-    // Without a handover the lock would have to run out.
-    assert!(report.longest_gap < Duration::from_secs(6), "{name}: {:?}", report.longest_gap);
+    assert!(report.longest_gap < Duration::from_secs(3), "{name}: {:?}", report.longest_gap);
     cluster.restart(second).await;
 }
 

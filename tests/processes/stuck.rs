@@ -22,9 +22,8 @@ use crate::store::Store;
 use crate::tally::{Tally, millis, recovered};
 use crate::turns;
 
-/// The target is a second. What waits at that moment is hundreds of requests, which alone take a program that is not
-/// optimised more than that on a busy machine: there the limit only tells an end from none.
-const RECOVERY: Duration = Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 3 });
+/// Three times the target of a second.
+const RECOVERY: Duration = Duration::from_secs(3);
 /// How long a client waits: far longer than a node may take.
 const CLIENT: Duration = Duration::from_secs(100);
 /// A request waits for 12 s, and what it does last takes some more.

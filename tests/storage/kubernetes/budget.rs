@@ -21,7 +21,9 @@ async fn commits_beyond_the_budget_wait_and_claims_do_not() {
     assert!(started.elapsed() > Duration::from_secs(4), "{:?}", started.elapsed());
     let counters = writer.backend.counters();
     assert!(counters.throttled_millis > 3000, "{counters:?}");
+    let claimed = Instant::now();
     let claimant = Writer::claim(world.open_with(settings)).await;
+    assert!(claimed.elapsed() < Duration::from_secs(2), "{:?}", claimed.elapsed());
     assert_eq!(claimant.backend.counters().throttled_millis, 0);
 }
 
