@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast::vault::physical::kubernetes::Settings;
+use holdfast::vault::physical::kubernetes::{Counters, Settings};
 use holdfast::vault::physical::{Backend, Commit, Op, StorageError};
 
 use super::world::{World, Writer, next_head, put};
@@ -43,11 +43,11 @@ async fn who_leads_next_has_no_burst_of_its_own() {
     }
     let mut next = Writer::claim(follower).await;
     assert_eq!(next.backend.counters().throttled_millis, 0, "a claim does not wait");
-    // Less than a third of a window's bytes, which would take 12 s to come back.
-    let mut writes = 0;
-    while next.backend.counters().throttled_millis == 0 && writes < 6 {
+    // A burst of its own would be the 163,840 bytes of a window. Half of them are not reached: what it saw of the other
+    // one's writes is about right.
+    let spent = |counters: Counters| counters.head_bytes + counters.segment_bytes;
+    while next.backend.counters().throttled_millis == 0 && spent(next.backend.counters()) < 80_000 {
         next.write(&[put("k", vec![1; 1500])]).await;
-        writes += 1;
     }
     let counters = next.backend.counters();
     println!("{counters:?}");
