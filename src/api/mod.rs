@@ -16,4 +16,4 @@ pub use envelope::{Auth, Envelope, Errors, WrapInfo};
 pub use health::{Health, HealthCodes, VERSION};
 pub use leader::{HaNode, HaStatus, Leader};
 pub use mounts::MountInfo;
-pub use seal::{InitRequest, InitResponse, InitStatus, SealStatus, UnsealRequest};
+pub use seal::{InitKeys, InitRequest, InitResponse, InitStatus, SealStatus, UnsealRequest};

@@ -60,6 +60,52 @@ pub struct InitResponse {
     pub root_token: SecretString,
 }
 
+/// The keys as the command `operator init -format=json` prints them: with the names that scripts know from Vault's
+/// command, which are not those of the API.
+#[derive(Debug, Serialize)]
+pub struct InitKeys {
+    /// The shares, in base64.
+    #[serde(with = "secret_text::list")]
+    pub unseal_keys_b64: Vec<SecretString>,
+    /// The shares, in hexadecimal.
+    #[serde(with = "secret_text::list")]
+    pub unseal_keys_hex: Vec<SecretString>,
+    /// Into how many shares the key was split; 0 with a seal that unseals by itself.
+    pub unseal_shares: u32,
+    /// How many of them unseal.
+    pub unseal_threshold: u32,
+    /// The recovery shares, in base64.
+    #[serde(with = "secret_text::list")]
+    pub recovery_keys_b64: Vec<SecretString>,
+    /// The recovery shares, in hexadecimal.
+    #[serde(with = "secret_text::list")]
+    pub recovery_keys_hex: Vec<SecretString>,
+    /// Into how many shares the recovery key was split; 0 with the seal `shamir`.
+    pub recovery_keys_shares: u32,
+    /// How many of them are needed.
+    pub recovery_keys_threshold: u32,
+    /// The first token.
+    #[serde(with = "secret_text")]
+    pub root_token: SecretString,
+}
+
+impl InitKeys {
+    /// What `response` answered to `request`.
+    pub fn new(request: &InitRequest, response: InitResponse) -> Self {
+        Self {
+            unseal_keys_b64: response.keys_base64,
+            unseal_keys_hex: response.keys,
+            unseal_shares: request.secret_shares,
+            unseal_threshold: request.secret_threshold,
+            recovery_keys_b64: response.recovery_keys_base64,
+            recovery_keys_hex: response.recovery_keys,
+            recovery_keys_shares: request.recovery_shares,
+            recovery_keys_threshold: request.recovery_threshold,
+            root_token: response.root_token,
+        }
+    }
+}
+
 /// The answer of `sys/seal-status` and `sys/unseal`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

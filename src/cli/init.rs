@@ -4,7 +4,7 @@ use super::args::InitArgs;
 use super::connect::Session;
 use super::failure::Failure;
 use super::output::Report;
-use crate::api::{InitRequest, InitResponse};
+use crate::api::{InitKeys, InitRequest};
 use crate::base::secret::SecretString;
 
 /// Runs the command.
@@ -27,7 +27,8 @@ pub(super) async fn run(session: &Session, args: InitArgs) -> Result<Report, Fai
         }
     };
     let keys = session.client.init(&request).await.map_err(|e| Failure::call("initializing", &e))?;
-    Report::shown(session.format, &keys, || text(&keys, &request))
+    let keys = InitKeys::new(&request, keys);
+    Report::shown(session.format, &keys, || text(&keys))
 }
 
 async fn status(session: &Session) -> Result<Report, Failure> {
@@ -38,22 +39,23 @@ async fn status(session: &Session) -> Result<Report, Failure> {
     Ok(report.with_code(if status.initialized { 0 } else { 2 }))
 }
 
-fn text(response: &InitResponse, request: &InitRequest) -> String {
-    let list = |name: &str, keys: &[SecretString]| {
-        keys.iter()
+fn text(keys: &InitKeys) -> String {
+    let list = |name: &str, shares: &[SecretString]| {
+        shares
+            .iter()
             .enumerate()
             .fold(String::new(), |out, (i, key)| out + &format!("{name} {}: {}\n", i + 1, key.expose()))
     };
-    let mut out = list("Unseal Key", &response.keys_base64);
-    out.push_str(&list("Recovery Key", &response.recovery_keys_base64));
-    out.push_str(&format!("\nInitial Root Token: {}\n\n", response.root_token.expose()));
-    if response.keys_base64.is_empty() {
+    let mut out = list("Unseal Key", &keys.unseal_keys_b64);
+    out.push_str(&list("Recovery Key", &keys.recovery_keys_b64));
+    out.push_str(&format!("\nInitial Root Token: {}\n\n", keys.root_token.expose()));
+    if keys.unseal_keys_b64.is_empty() {
         out.push_str(
             "Vault is initialized and unseals itself. Keep the recovery keys apart from each other;\n",
         );
         out.push_str("they are not shown again.");
     } else {
-        let (shares, threshold) = (request.secret_shares, request.secret_threshold);
+        let (shares, threshold) = (keys.unseal_shares, keys.unseal_threshold);
         out.push_str(&format!(
             "Vault is initialized with {shares} key shares, of which {threshold} unseal it. Keep them apart from each\n\
              other. They are not shown again: without {threshold} of them the data cannot be read after a restart."

@@ -19,8 +19,9 @@ const CLIENTS: [usize; 3] = [1, 16, 64];
 /// Before the figures count.
 const WARM: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(5);
-/// Keys of a client, written in turn.
-const KEYS: u64 = 500;
+/// Secrets that are written in turn, each client its own; they are there before anything is measured, since a new one costs a
+/// read of the storage more.
+const KEYS: usize = 20_480;
 /// A second, as `/proc` counts CPU time on Linux.
 const TICKS: f64 = 100.0;
 /// The part of the ceiling that this many clients must reach.
@@ -38,6 +39,12 @@ pub struct Cost {
     pub p99_ms: f64,
     /// CPU time of the three servers together.
     pub cpu_us_per_write: f64,
+    /// CPU time of the clients.
+    #[serde(default)]
+    pub clients_us_per_write: f64,
+    /// CPU time of everything else on the machine: the servers of the storage, and the kernel.
+    #[serde(default)]
+    pub rest_us_per_write: f64,
     /// Commits a second of the bare connection with batches of that size.
     pub ceiling: f64,
     /// Writes a second, as a part of what the ceiling would have carried.
@@ -75,6 +82,7 @@ pub async fn measure(backend: &str) -> Costs {
     let cluster = Cluster::with(3, stanza.clone() + "log_level = \"info\"\n", vec![store]).await;
     let outside = place::connect(&stanza).await;
     let active = cluster.client(cluster.leader().await);
+    fill(&active).await;
     let shape = shape(&*outside, &active).await;
     println!("a write is {} operations: bytes of key and value {:?}", shape.0.len(), shape.0);
     let mut costs = Vec::new();
@@ -92,8 +100,7 @@ pub async fn measure(backend: &str) -> Costs {
 async fn shape(outside: &dyn Backend, active: &Http) -> Shape {
     let before = head(outside).await;
     let mut feed = outside.follow(Some(before)).await.unwrap();
-    let body = json!({"data": {"value": "0123456789abcdef0123456789abcdef"}});
-    active.put("secret/data/cost/0/shape", &body).await.expect(200);
+    put(&active, 0).await;
     let event = tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap().unwrap();
     let FeedEvent::Record(record) = event else { panic!("{event:?}") };
     let mut sizes = Vec::new();
@@ -115,13 +122,13 @@ async fn head(outside: &dyn Backend) -> Head {
 async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: usize) -> Cost {
     let is_over = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..clients)
-        .map(|client| tokio::spawn(write(active.clone(), client, Arc::clone(&is_over))))
+        .map(|client| tokio::spawn(write(active.clone(), client, clients, Arc::clone(&is_over))))
         .collect();
     tokio::time::sleep(WARM).await;
     let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid()).collect();
-    let (begun, first, cpu) = (Instant::now(), head(outside).await.seq, cpu(&pids));
+    let (begun, first, before) = (Instant::now(), head(outside).await.seq, Spent::now(&pids));
     tokio::time::sleep(MEASURED).await;
-    let (ended, last, cpu) = (Instant::now(), head(outside).await.seq, self::cpu(&pids) - cpu);
+    let (ended, last, after) = (Instant::now(), head(outside).await.seq, Spent::now(&pids));
     is_over.store(true, Ordering::Relaxed);
     let mut times: Vec<Duration> = Vec::new();
     for written in join_all(writers).await {
@@ -132,6 +139,7 @@ async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: 
     let (writes, commits) = (times.len() as f64, (last - first) as f64);
     let seconds = (ended - begun).as_secs_f64();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    let each = |part: fn(&Spent) -> f64| (part(&after) - part(&before)) * 1e6 / writes;
     Cost {
         clients,
         writes_per_second: writes / seconds,
@@ -139,26 +147,77 @@ async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: 
         batch: writes / commits,
         p50_ms: at(0.5),
         p99_ms: at(0.99),
-        cpu_us_per_write: cpu * 1e6 / writes,
+        cpu_us_per_write: each(|spent| spent.nodes),
+        clients_us_per_write: each(|spent| spent.clients),
+        rest_us_per_write: each(|spent| spent.machine - spent.nodes - spent.clients),
         ceiling: 0.0,
         share: 0.0,
     }
 }
 
-/// Writes until it is over; when each write was acknowledged, and how long it took.
-async fn write(http: Http, client: usize, is_over: Arc<AtomicBool>) -> Vec<(Instant, Duration)> {
+/// The path of one of the secrets.
+fn path(number: usize) -> String {
+    format!("secret/data/cost/{}/{number}", number % 64)
+}
+
+/// Makes all secrets.
+async fn fill(active: &Http) {
+    let writers = CLIENTS[CLIENTS.len() - 1];
+    let writers = (0..writers).map(|writer| {
+        let active = active.clone();
+        tokio::spawn(async move {
+            for number in (writer..KEYS).step_by(writers) {
+                put(&active, number).await;
+            }
+        })
+    });
+    join_all(writers).await.into_iter().for_each(|written| written.unwrap());
+}
+
+async fn put(http: &Http, number: usize) {
+    let body = json!({"data": {"value": "0123456789abcdef0123456789abcdef"}});
+    http.put(&path(number), &body).await.expect(200);
+}
+
+/// Writes until it is over, one of so many clients; when each write was acknowledged, and how long it took.
+async fn write(
+    http: Http,
+    client: usize,
+    clients: usize,
+    is_over: Arc<AtomicBool>,
+) -> Vec<(Instant, Duration)> {
     let mut done = Vec::new();
-    for number in (0..KEYS).cycle() {
+    for number in (client..KEYS).step_by(clients).cycle() {
         if is_over.load(Ordering::Relaxed) {
             break;
         }
-        let path = format!("secret/data/cost/{client}/{number}");
-        let body = json!({"data": {"value": "0123456789abcdef0123456789abcdef"}});
         let begun = Instant::now();
-        http.put(&path, &body).await.expect(200);
+        put(&http, number).await;
         done.push((Instant::now(), begun.elapsed()));
     }
     done
+}
+
+/// CPU time so far, in seconds.
+struct Spent {
+    nodes: f64,
+    clients: f64,
+    machine: f64,
+}
+
+impl Spent {
+    fn now(pids: &[u32]) -> Self {
+        Self { nodes: cpu(pids), clients: cpu(&[std::process::id()]), machine: machine() }
+    }
+}
+
+/// CPU time of the whole machine so far, in seconds.
+fn machine() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let fields: Vec<f64> =
+        stat.lines().next().unwrap().split_whitespace().skip(1).map(|field| field.parse().unwrap()).collect();
+    // user, nice, system, irq and softirq, without what is idle or stolen.
+    [0, 1, 2, 5, 6].iter().map(|at| fields[*at]).sum::<f64>() / TICKS
 }
 
 /// CPU time of processes so far, in seconds.

@@ -246,6 +246,10 @@ impl Backend for Wrong {
         Ok(Box::new(WrongFeed { inner: feed, newest: Arc::clone(&self.newest) }))
     }
 
+    fn hurry(&self) {
+        self.inner.hurry();
+    }
+
     fn used_bytes(&self) -> Option<u64> {
         self.inner.used_bytes()
     }

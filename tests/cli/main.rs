@@ -335,6 +335,14 @@ fn operator_verbs() {
     insta::assert_snapshot!("operator_init", ran.out);
     let sent: serde_json::Value = serde_json::from_str(&server.seen().last().unwrap().body).unwrap();
     assert_eq!((&sent["secret_shares"], &sent["recovery_shares"]), (&json!(2), &json!(0)));
+    let ran = run(&server, &["operator", "init", "-key-shares=2", "-key-threshold=2", "-format=json"]);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap(),
+        // The names that scripts read from Vault's own command.
+        json!({"unseal_keys_b64": ["qg==", "uw=="], "unseal_keys_hex": ["aa", "bb"], "unseal_shares": 2,
+               "unseal_threshold": 2, "recovery_keys_b64": [], "recovery_keys_hex": [], "recovery_keys_shares": 0,
+               "recovery_keys_threshold": 0, "root_token": "hvs.root"})
+    );
 
     let environment = [("VAULT_ADDR", server.address.as_str())];
     let ran = holdfast(&["operator", "unseal"], &environment, "  qg==\n");

@@ -12,7 +12,7 @@ use crate::base::random::SystemRandom;
 use crate::base::secret::SecretBytes;
 use crate::vault::physical::head::FORMAT;
 use crate::vault::physical::inmem::InmemBackend;
-use crate::vault::physical::{Backend, BatchId, Commit, Consistency, Head, Ledger, LockName};
+use crate::vault::physical::{Backend, BatchId, Commit, Consistency, Head, Ledger, LockName, SubmitError};
 
 fn barrier(cluster: &str, root: u8) -> Barrier {
     let ring = Keyring::generate(&SystemRandom, UnixMillis(1)).expect("keyring");
@@ -104,6 +104,31 @@ async fn ledger() -> Arc<TestLedger> {
 
 fn secret(text: &str) -> SecretBytes {
     SecretBytes::new(text.as_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn a_transaction_reads_a_key_once_and_says_the_same_of_it_to_the_end() {
+    let ledger = ledger().await;
+    let barrier = Arc::new(barrier("c", 1));
+    let begin = || BarrierTransaction::new(ledger.clone(), Arc::clone(&barrier), Consistency::Committed);
+    let put = async |value: &str| {
+        let transaction = begin();
+        transaction.put("a", secret(value)).unwrap();
+        ledger.submit(transaction.finish().unwrap()).await.unwrap();
+    };
+    put("first").await;
+    let reader = begin();
+    assert!(reader.contains("a").await.unwrap() && !reader.contains("b").await.unwrap());
+    put("second").await;
+    assert_eq!(reader.get("a").await.unwrap().unwrap().expose(), b"first");
+    assert!(!reader.is_torn());
+    reader.delete("a").unwrap();
+    assert!(!reader.contains("a").await.unwrap());
+    reader.put("a", secret("own")).unwrap();
+    assert!(reader.contains("a").await.unwrap());
+    let error = ledger.submit(reader.finish().unwrap()).await.unwrap_err();
+    assert_eq!(error, SubmitError::Conflict, "what it read has changed");
+    assert_eq!(begin().get("a").await.unwrap().unwrap().expose(), b"second");
 }
 
 #[tokio::test]

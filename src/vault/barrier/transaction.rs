@@ -1,6 +1,6 @@
 //! [`BarrierTransaction`]: one request's reads and writes, decrypted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,9 @@ use crate::vault::physical::ledger::{Consistency, Ledger, Stamp, Transaction};
 /// Above every character that a key may start a segment with, for jumping over a folder.
 const LAST: char = '\u{10ffff}';
 
+/// Reads of a transaction whose values are kept for asking once more: that it is there, then what it says.
+const REMEMBERED: usize = 64;
+
 /// One request's reads and writes through the barrier. Reads see its own writes; nothing is stored until
 /// [`BarrierTransaction::finish`]'s result is submitted.
 pub struct BarrierTransaction {
@@ -26,6 +29,8 @@ pub struct BarrierTransaction {
 #[derive(Default)]
 struct State {
     reads: Transaction,
+    /// What the first reads found, as it is stored.
+    found: HashMap<String, Option<Bytes>>,
     writes: BTreeMap<String, Write>,
 }
 
@@ -111,6 +116,18 @@ impl BarrierTransaction {
         }
     }
 
+    /// Whether there is a record at `key`; it is not decrypted.
+    ///
+    /// # Errors
+    /// When the storage cannot answer.
+    pub async fn contains(&self, key: &str) -> Result<bool, BarrierError> {
+        let own = self.lock().writes.get(key).map(|write| !matches!(write, Write::Delete));
+        match own {
+            Some(is_there) => Ok(is_there),
+            None => Ok(self.stored(key).await?.is_some()),
+        }
+    }
+
     /// Reads `key` without decrypting it: the record as stored, or a plain record.
     ///
     /// # Errors
@@ -123,8 +140,20 @@ impl BarrierTransaction {
             Some(Write::Secret(value)) => return self.barrier.encrypt(key, value.expose()).map(Some),
             None => {}
         }
+        self.stored(key).await
+    }
+
+    /// What is stored at `key`: the same whenever this transaction asks.
+    async fn stored(&self, key: &str) -> Result<Option<Bytes>, BarrierError> {
+        if let Some(found) = self.lock().found.get(key) {
+            return Ok(found.clone());
+        }
         let reading = self.ledger.get(key, self.consistency).await?;
-        self.lock().reads.note_read(key, reading.stamp);
+        let mut state = self.lock();
+        state.reads.note_read(key, reading.stamp);
+        if state.found.len() < REMEMBERED {
+            state.found.insert(key.to_owned(), reading.value.clone());
+        }
         Ok(reading.value)
     }
 

@@ -39,6 +39,10 @@ impl StorageView for PrefixView<'_> {
         Ok(self.transaction.get(&self.full(key)?).await?)
     }
 
+    async fn contains(&self, key: &str) -> Result<bool, LogicalError> {
+        Ok(self.transaction.contains(&self.full(key)?).await?)
+    }
+
     async fn put(&self, key: &str, value: SecretValue) -> Result<(), LogicalError> {
         Ok(self.transaction.put(&self.full(key)?, value)?)
     }

@@ -18,6 +18,12 @@ pub trait StorageView: Send + Sync {
     /// When the storage cannot answer or the value cannot be decrypted.
     async fn get(&self, key: &str) -> Result<Option<SecretValue>, LogicalError>;
 
+    /// Whether there is a value at `key`. Nothing is decrypted for it.
+    ///
+    /// # Errors
+    /// When the storage cannot answer.
+    async fn contains(&self, key: &str) -> Result<bool, LogicalError>;
+
     /// Stores `value` under `key`.
     ///
     /// # Errors

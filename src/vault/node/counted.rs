@@ -57,6 +57,10 @@ impl Backend for Counted {
         self.inner.follow(from).await
     }
 
+    fn hurry(&self) {
+        self.inner.hurry();
+    }
+
     fn used_bytes(&self) -> Option<u64> {
         self.inner.used_bytes()
     }

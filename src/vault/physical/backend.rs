@@ -114,6 +114,13 @@ pub trait Feed: Send {
     /// # Errors
     /// When the storage cannot be reached; the feed may be asked again and goes on where it was.
     async fn next(&mut self) -> Result<FeedEvent, StorageError>;
+
+    /// Whether the next event must be asked of the storage, because everything that was read is delivered. A cache then
+    /// waits for some milliseconds (see [`Backend::hurry`]), so that one question brings several commits. A feed that
+    /// costs the storage nothing for each question says `false`, as is the default, and is never made to wait.
+    fn is_drained(&self) -> bool {
+        false
+    }
 }
 
 /// A number of events since the start of the process, for metrics.
@@ -313,6 +320,10 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// When the storage cannot be reached.
     async fn follow(&self, from: Option<Head>) -> Result<Box<dyn Feed>, StorageError>;
+
+    /// Tells that somebody waits for the feeds of this instance to bring what is newest. Only what gathers events
+    /// before it delivers them needs to listen; the default does nothing.
+    fn hurry(&self) {}
 
     /// Bytes of data (keys and values) in the store, where the backend knows; for metrics and `StorageFull`.
     fn used_bytes(&self) -> Option<u64> {

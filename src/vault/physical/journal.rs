@@ -101,6 +101,10 @@ impl<S: JournalSource + ?Sized> Feed for JournalFeed<S> {
             }
         }
     }
+
+    fn is_drained(&self) -> bool {
+        self.ready.is_empty()
+    }
 }
 
 #[cfg(test)]

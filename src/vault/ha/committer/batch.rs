@@ -1,6 +1,6 @@
 //! Batches: how waiting transactions become one commit, and when it is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
@@ -71,17 +71,21 @@ impl Flight {
         if self.refused.is_some() {
             return Vec::new();
         }
-        let mut merged: BTreeMap<&String, &Option<Bytes>> = BTreeMap::new();
-        for member in &self.members {
-            merged.extend(&member.writes);
-        }
-        merged
-            .into_iter()
-            .map(|(key, value)| match value {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut ops = Vec::new();
+        for (key, value) in self.members.iter().flat_map(|member| &member.writes) {
+            let op = match value {
                 Some(value) => Op::Put { key: key.clone(), value: value.clone() },
                 None => Op::Delete { key: key.clone() },
-            })
-            .collect()
+            };
+            let place = *places.entry(key).or_insert(ops.len());
+            match ops.get_mut(place) {
+                // The later write counts.
+                Some(earlier) => *earlier = op,
+                None => ops.push(op),
+            }
+        }
+        ops
     }
 }
 

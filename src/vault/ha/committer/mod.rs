@@ -18,8 +18,7 @@ mod revert;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -126,7 +125,7 @@ pub struct Committer {
     waiting_bytes: usize,
     flight: Option<Flight>,
     /// The newest pending write of each key: what requests see beyond committed state.
-    overlay: BTreeMap<String, (u64, Option<Bytes>)>,
+    overlay: HashMap<String, (u64, Option<Bytes>)>,
     stopped: Option<Stopped>,
     suspended: bool,
     /// Set while the storage does not answer for the batch in flight.
@@ -149,7 +148,7 @@ impl Committer {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             flight: None,
-            overlay: BTreeMap::new(),
+            overlay: HashMap::new(),
             stopped: None,
             suspended: false,
             stalled: None,
@@ -204,20 +203,17 @@ impl Committer {
         self.overlay.get(key).map(|(_, value)| (value.clone(), self.newest_stamp()))
     }
 
-    /// Pending writes of keys that start with `prefix` and are greater than `after`: the key, and whether it is put.
+    /// Pending writes of keys that start with `prefix` and are greater than `after`, in no order: the key, and whether
+    /// it is put.
     pub fn pending_keys<'a>(
         &'a self,
         prefix: &'a str,
         after: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a str, bool)> {
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
         self.overlay
-            .range::<str, _>((from, Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
+            .iter()
             .map(|(key, (_, value))| (key.as_str(), value.is_some()))
+            .filter(move |(key, _)| key.starts_with(prefix) && after.is_none_or(|after| *key > after))
     }
 
     /// Takes a transaction into the queue and returns the stamp that its writes have.
@@ -322,11 +318,8 @@ impl Committer {
     }
 
     fn is_changed_below(&self, prefix: &str, stamp: Stamp) -> bool {
-        let pending = self
-            .overlay
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .any(|(_, (ticket, _))| *ticket > stamp.0);
+        let pending =
+            self.overlay.iter().any(|(key, (ticket, _))| *ticket > stamp.0 && key.starts_with(prefix));
         pending || self.history.is_written_below_since(prefix, stamp.0)
     }
 

@@ -71,12 +71,8 @@ impl Committer {
         let done = self.waiting.drain(..).map(|m| Done { id: m.id, result: Err(error.clone()) }).collect();
         self.waiting_bytes = 0;
         let Some(lowest) = lowest else { return done };
-        let failed: Vec<String> = self
-            .overlay
-            .iter()
-            .filter(|(_, (ticket, _))| *ticket >= lowest)
-            .map(|(key, _)| key.clone())
-            .collect();
+        let failed = self.overlay.iter().filter(|(_, (ticket, _))| *ticket >= lowest);
+        let failed: Vec<String> = failed.map(|(key, _)| key.clone()).collect();
         self.ticket += 1;
         self.history.revert(&failed, self.ticket, self.flight.is_none());
         if let Some(flight) = &mut self.flight {

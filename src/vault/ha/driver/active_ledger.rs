@@ -60,7 +60,7 @@ impl ActiveLedger {
             let mut all: BTreeSet<String> = keys.into_iter().collect();
             for (key, is_put) in state.committer.pending_keys(prefix, after) {
                 if end.as_deref().is_some_and(|end| key > end) {
-                    break;
+                    continue;
                 }
                 if is_put {
                     all.insert(key.to_owned());

@@ -261,7 +261,13 @@ impl Shared {
     /// Waits until the feed has reached `seq` here, at most `most`; whether it has.
     pub(in crate::vault::ha) async fn reach(&self, seq: u64, most: Duration) -> bool {
         let mut followed = self.followed.subscribe();
-        let reached = followed.wait_for(|head| head.as_ref().is_some_and(|head| head.seq >= seq));
+        let reached = followed.wait_for(|head| {
+            let is_there = head.as_ref().is_some_and(|head| head.seq >= seq);
+            if !is_there {
+                self.parts.backend.hurry();
+            }
+            is_there
+        });
         matches!(tokio::time::timeout(most, reached).await, Ok(Ok(_)))
     }
 

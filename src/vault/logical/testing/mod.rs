@@ -39,6 +39,10 @@ impl StorageView for MemoryView {
         Ok(self.0.lock().unwrap().get(key).cloned().map(SecretValue::new))
     }
 
+    async fn contains(&self, key: &str) -> Result<bool, LogicalError> {
+        Ok(self.0.lock().unwrap().contains_key(key))
+    }
+
     async fn put(&self, key: &str, value: SecretValue) -> Result<(), LogicalError> {
         self.insert(key, value.expose());
         Ok(())

@@ -5,6 +5,7 @@
 //! cache hands out deliver a record only after the cache has taken it in.
 
 mod feed;
+mod pace;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use self::feed::CachedFeed;
+use self::pace::Pace;
 use self::state::{Hit, State};
 use super::backend::{Backend, Commit, Count, Feed, FeedEvent, Limits, Listing, Op, StorageError, Value};
 use super::head::Head;
@@ -42,13 +45,19 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes feeds when the state has moved.
     moved: watch::Sender<()>,
+    /// How often the storage is asked for its journal.
+    pace: Pace,
 }
 
 impl CachedBackend {
     /// Puts a cache of at most `bytes` (keys and values) above `inner`. Must be called on a Tokio runtime.
     pub fn start(inner: Arc<dyn Backend>, bytes: usize) -> Self {
-        let shared =
-            Arc::new(Shared { inner, state: Mutex::new(State::new(bytes)), moved: watch::Sender::new(()) });
+        let shared = Arc::new(Shared {
+            inner,
+            state: Mutex::new(State::new(bytes)),
+            moved: watch::Sender::new(()),
+            pace: Pace::default(),
+        });
         let task = Arc::new(task::guard("storage-cache", follow(Arc::clone(&shared))));
         Self { shared, _task: task }
     }
@@ -91,7 +100,12 @@ async fn follow(shared: Arc<Shared>) {
     loop {
         let from = shared.state().at.clone();
         if let Ok(mut feed) = shared.inner.follow(from).await {
+            let mut asked = None;
             loop {
+                if feed.is_drained() {
+                    shared.pace.wait(asked).await;
+                    asked = Some(Instant::now());
+                }
                 match feed.next().await {
                     Ok(event) => {
                         backoff.reset();
@@ -139,6 +153,10 @@ impl Backend for CachedBackend {
             if let Some(Hit { value, head }) = state.get(key) {
                 return Ok(Value { value, head });
             }
+            if state.is_behind() {
+                // Until it is not, every read goes to the storage.
+                self.hurry();
+            }
             state.resets
         };
         let read = self.shared.inner.get(key).await?;
@@ -162,6 +180,11 @@ impl Backend for CachedBackend {
 
     async fn follow(&self, from: Option<Head>) -> Result<Box<dyn Feed>, StorageError> {
         Ok(Box::new(CachedFeed::new(Arc::clone(&self.shared), from)))
+    }
+
+    fn hurry(&self) {
+        self.shared.pace.hurry();
+        self.shared.inner.hurry();
     }
 
     fn used_bytes(&self) -> Option<u64> {

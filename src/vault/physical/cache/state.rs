@@ -86,6 +86,11 @@ impl State {
         self.noted = self.noted.max(Some(position));
     }
 
+    /// Whether something newer was shown than what memory has been brought to.
+    pub(super) fn is_behind(&self) -> bool {
+        self.noted > self.position()
+    }
+
     /// The value of `key`, if memory has it and is not behind anything that was shown.
     pub(super) fn get(&mut self, key: &str) -> Option<Hit> {
         let head = self.at.as_ref().filter(|head| self.noted <= Some(head.position()))?;
@@ -180,7 +185,7 @@ impl State {
         self.base = None;
         self.at = head;
         self.resets += 1;
-        let is_behind = self.noted > self.position();
+        let is_behind = self.is_behind();
         self.noted = self.noted.max(self.position());
         is_behind
     }

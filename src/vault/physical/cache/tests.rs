@@ -20,6 +20,8 @@ struct Remote {
     feeds: Arc<AtomicU64>,
     /// Whether only the first feed, the cache's own, is held up.
     is_first_alone: Arc<AtomicBool>,
+    /// Whether each event must be asked of the storage.
+    is_asked: Arc<AtomicBool>,
 }
 
 struct HeldUp {
@@ -45,6 +47,10 @@ impl Feed for HeldUp {
         let event = self.feed.next().await;
         self.remote.pass(self.number).await;
         event
+    }
+
+    fn is_drained(&self) -> bool {
+        self.remote.is_asked.load(Ordering::SeqCst)
     }
 }
 
@@ -200,6 +206,40 @@ async fn a_reset_is_told_once_memory_stands_where_the_storage_does() {
     assert!(early.is_err(), "{early:?}");
     remote.is_held_up.store(false, Ordering::SeqCst);
     assert_eq!(next.await, Ok(FeedEvent::Reset { head: Some(head) }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_storage_is_asked_seldom_unless_somebody_waits() {
+    let remote = Remote::default();
+    remote.is_asked.store(true, Ordering::SeqCst);
+    let mut last = put(&remote, None, "a", "0").await;
+    let cache = CachedBackend::start(Arc::new(remote.clone()), 1 << 20);
+    let is_there = |last: &Head| cache.shared.state().at.as_ref() == Some(last);
+    until("the first", async || is_there(&last)).await;
+    for _ in 0..5 {
+        last = put(&remote, Some(&last), "a", "1").await;
+    }
+    let begun = Instant::now();
+    until("the records, which this storage tells one by one", async || is_there(&last)).await;
+    let unhurried = begun.elapsed();
+    assert!(unhurried >= 4 * Duration::from_millis(20), "{unhurried:?}");
+    for _ in 0..5 {
+        last = put(&remote, Some(&last), "a", "2").await;
+    }
+    let begun = Instant::now();
+    until("them in a hurry", async || {
+        cache.hurry();
+        is_there(&last)
+    })
+    .await;
+    assert!(begun.elapsed() < unhurried, "{:?}", begun.elapsed());
+    // A reader that meets a memory which is behind is in a hurry as well.
+    let behind = put(&remote, Some(&last), "a", "3").await;
+    assert_eq!(cache.check().await, Ok(Some(behind.clone())));
+    let begun = Instant::now();
+    assert_eq!(get(&cache, "a").await, Some(Bytes::from_static(b"3")));
+    until("what a reader waits for", async || is_there(&behind)).await;
+    assert!(begun.elapsed() < Duration::from_millis(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

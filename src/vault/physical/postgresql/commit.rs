@@ -1,6 +1,6 @@
 //! The one write: a batch after a head.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl<'a> Batch<'a> {
             trimmed: wire::trimmed_by(next).map(number).transpose()?,
         };
         // Of several operations on a key the last one counts.
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         for op in ops.iter().rev().filter(|op| seen.insert(op.key())) {
             match op {
                 Op::Put { key, value } => {

@@ -45,7 +45,7 @@ impl Engine for Cubbyhole {
         request: &Request,
         storage: &dyn StorageView,
     ) -> Result<Option<bool>, LogicalError> {
-        Ok(Some(storage.get(&model::key(request)?).await?.is_some()))
+        Ok(Some(storage.contains(&model::key(request)?).await?))
     }
 
     async fn handle(

@@ -43,7 +43,7 @@ impl Engine for Kv1 {
         request: &Request,
         storage: &dyn StorageView,
     ) -> Result<Option<bool>, LogicalError> {
-        Ok(Some(storage.get(&request.path).await?.is_some()))
+        Ok(Some(storage.contains(&request.path).await?))
     }
 
     async fn handle(

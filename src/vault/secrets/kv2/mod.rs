@@ -64,9 +64,7 @@ impl Engine for Kv2 {
         storage: &dyn StorageView,
     ) -> Result<Option<bool>, LogicalError> {
         match Route::of(&request.path) {
-            Route::Data(key) | Route::Metadata(key) => {
-                Ok(Some(store::metadata(storage, key).await?.is_some()))
-            }
+            Route::Data(key) | Route::Metadata(key) => Ok(Some(store::exists(storage, key).await?)),
             _ => Ok(None),
         }
     }

@@ -28,11 +28,20 @@ pub(super) async fn put_config(storage: &dyn StorageView, config: &Config) -> Re
     record::write(storage, CONFIG, config).await
 }
 
+/// Whether `key` can name a secret, and not only a folder.
+fn is_name(key: &str) -> bool {
+    !key.is_empty() && !key.ends_with('/')
+}
+
+pub(super) async fn exists(storage: &dyn StorageView, key: &str) -> Result<bool, LogicalError> {
+    Ok(is_name(key) && storage.contains(&metadata_key(key)).await?)
+}
+
 pub(super) async fn metadata(
     storage: &dyn StorageView,
     key: &str,
 ) -> Result<Option<KeyMetadata>, LogicalError> {
-    if key.is_empty() || key.ends_with('/') {
+    if !is_name(key) {
         return Ok(None);
     }
     record::read(storage, &metadata_key(key)).await
