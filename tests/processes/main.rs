@@ -32,6 +32,7 @@ mod zookeeper_server;
 #[allow(dead_code)]
 mod link;
 
+mod adopt;
 mod cluster;
 mod fill;
 mod large;

@@ -126,4 +126,12 @@ impl Store {
             other => panic!("{} is no API server", other.kind()),
         }
     }
+
+    /// The server, where it is a PostgreSQL.
+    pub fn postgresql_server(&self) -> &Postgresql {
+        match self {
+            Self::Postgresql(server) => server,
+            other => panic!("{} is no PostgreSQL", other.kind()),
+        }
+    }
 }

@@ -58,7 +58,12 @@ impl Probe for Readiness {
         match &status.role {
             Role::Active { .. } => Ok(()),
             Role::Standby | Role::Preparing | Role::HandingOver if status.leader.is_some() => Ok(()),
-            Role::Standby | Role::Preparing | Role::HandingOver => Err("no node is active".to_owned()),
+            Role::Standby | Role::Preparing | Role::HandingOver if status.reason.is_empty() => {
+                Err("no node is active".to_owned())
+            }
+            Role::Standby | Role::Preparing | Role::HandingOver => {
+                Err(format!("no node is active: {}", status.reason))
+            }
             Role::Sealed => Err("the vault is sealed".to_owned()),
             Role::Uninitialised => Err("the vault is not initialised".to_owned()),
             Role::Unknown => Err(format!("the storage was not reached yet: {}", status.reason)),

@@ -92,7 +92,7 @@ fn refresh(shared: &Shared, election: &Election) {
         highest: election.highest().cloned(),
         could_take_over: election.could_take_over(),
         could_stand: election.could_stand(shared.now()),
-        active: election.lock().active().cloned(),
+        active: election.named_active().cloned(),
         elections,
         promotions,
     };
@@ -164,10 +164,6 @@ fn leader_of(shared: &Shared, election: &Election, role: &Role) -> Option<Active
             cluster_addr: settings.cluster_addr.clone(),
         }),
         Role::RolledBack { .. } | Role::HandingOver | Role::Preparing => None,
-        _ => {
-            let active = election.lock().active()?;
-            let is_current = election.highest().is_none_or(|head| head.epoch <= active.epoch);
-            (is_current && active.identity != settings.identity).then(|| active.clone())
-        }
+        _ => election.leader().filter(|active| active.identity != settings.identity).cloned(),
     }
 }

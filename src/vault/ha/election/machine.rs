@@ -10,7 +10,7 @@ use super::seen::{RollbackSign, Seen};
 use super::signs::Signs;
 use crate::base::clock::Moment;
 use crate::config::AcceptedRollback;
-use crate::vault::physical::{Head, LockRecord, Swap, Versioned};
+use crate::vault::physical::{ActiveRecord, Head, LockRecord, Swap, Versioned};
 
 /// Where a node stands on the way to being active.
 #[derive(Debug, Clone)]
@@ -172,6 +172,20 @@ impl Election {
     /// The newest head seen.
     pub fn highest(&self) -> Option<&Head> {
         self.seen.highest()
+    }
+
+    /// The active node that the lock names; `None` where the head names another lock. A copy of a storage holds a copy of
+    /// its lock: the node that it names leads the original, and must hear nothing from those who use the copy.
+    pub fn named_active(&self) -> Option<&ActiveRecord> {
+        let is_of_the_head = |head: &Head| self.settings.lock.as_ref().is_none_or(|lock| *head.lock == *lock);
+        self.lock.active().filter(|_| self.highest().is_none_or(is_of_the_head))
+    }
+
+    /// The same, unless the head is already that of a later leader.
+    pub fn leader(&self) -> Option<&ActiveRecord> {
+        let is_current =
+            |active: &&ActiveRecord| self.highest().is_none_or(|head| head.epoch <= active.epoch);
+        self.named_active().filter(is_current)
     }
 
     /// The lock as last seen.

@@ -263,6 +263,27 @@ fn who_may_not_stand_does_not() {
 }
 
 #[test]
+fn the_leader_that_the_lock_of_another_storage_names_is_nobody_here() {
+    let mut world = World::led();
+    let active = world.active().unwrap();
+    let mut foreign = settings("d_1_x");
+    foreign.lock = Some(LockName { kind: "etcd".into(), namespace: String::new(), name: "l".into() });
+    // Also with leave to claim: until it has, the head is another cluster's.
+    for adopt in [None, Some("cluster".to_owned())] {
+        foreign.adopt = adopt;
+        world.add(foreign.clone());
+        world.run(3_000);
+        let node = world.nodes.pop().unwrap();
+        assert!(node.election.lock().active().is_some(), "it has seen the lock");
+        assert_eq!(node.election.leader(), None);
+        let others = world.others(active);
+        assert!(others.iter().all(|other| world.nodes[*other].election.leader().is_some()));
+        assert_eq!(world.active(), Some(active));
+        world.queue.clear();
+    }
+}
+
+#[test]
 fn a_node_that_is_about_to_be_deleted_does_not_stand() {
     let mut world = World::led();
     let old = world.active().unwrap();
