@@ -20,9 +20,11 @@ VERIFY = \
 	'generated files: deploy/generate --check' \
 	'licences and bans: cargo deny --locked check bans licenses sources'
 
-# What is measured, and thousands of seeds, want an optimised program: the image's profile and target, whose crates are
-# built anyway.
+# Thousands of seeds want an optimised program: the image's profile and target, whose crates are built anyway.
 FAST = --profile fast --target $(shell uname -m)-unknown-linux-musl
+
+# What is measured for the books is what is published: a release, with its minutes of link-time optimisation.
+RELEASE = --release --target $(shell uname -m)-unknown-linux-musl
 
 SIMULATION = cargo test --locked $(FAST) --test simulation -- --nocapture
 
@@ -123,7 +125,7 @@ bench-ha:
 	@tests/tools image
 	@tests/lab/lab prepare
 	@tests/servers/all
-	@cargo test --locked $(FAST) --test bench_ha -- --rounds $(or $(ROUNDS),20) $(if $(BACKEND),--backend $(BACKEND)) $(if $(ONLY),--only $(ONLY))
+	@cargo test --locked $(RELEASE) --test bench_ha -- --rounds $(or $(ROUNDS),20) $(if $(BACKEND),--backend $(BACKEND)) $(if $(ONLY),--only $(ONLY))
 
 ## chaos-wrong whether chaos sees clusters that are wrong (BACKEND=postgresql)
 .PHONY: chaos-wrong
@@ -141,7 +143,7 @@ bench: image
 bench-large:
 	@[ "$(or $(BACKEND),etcd)" != kubernetes ] || tests/lab/lab prepare
 	@[ "$(or $(BACKEND),etcd)" = kubernetes ] || tests/servers/$(or $(BACKEND),etcd) >/dev/null
-	@BACKEND=$(or $(BACKEND),etcd) cargo test --locked $(FAST) --test processes -- \
+	@BACKEND=$(or $(BACKEND),etcd) cargo test --locked $(RELEASE) --test processes -- \
 		promotion_of_a_large_vault --ignored --nocapture
 
 ## clean       what was built in this work tree (the cache stays: $HOLDFAST_CACHE)

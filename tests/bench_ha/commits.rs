@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use holdfast::vault::physical::{Backend, FeedEvent, Head};
+use http::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::ceiling::{Ceiling, Shape};
 use crate::cluster::Cluster;
 use crate::http::{Http, until};
 use crate::place;
 use crate::store::Store;
+use crate::wire::Wire;
 
 const CLIENTS: [usize; 3] = [1, 16, 64];
 /// Before the figures count.
@@ -100,7 +102,7 @@ pub async fn measure(backend: &str) -> Costs {
 async fn shape(outside: &dyn Backend, active: &Http) -> Shape {
     let before = head(outside).await;
     let mut feed = outside.follow(Some(before)).await.unwrap();
-    put(&active, 0).await;
+    put(&mut Wire::open(active).await, 0).await;
     let event = tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap().unwrap();
     let FeedEvent::Record(record) = event else { panic!("{event:?}") };
     let mut sizes = Vec::new();
@@ -166,17 +168,18 @@ async fn fill(active: &Http) {
     let writers = (0..writers).map(|writer| {
         let active = active.clone();
         tokio::spawn(async move {
+            let mut wire = Wire::open(&active).await;
             for number in (writer..KEYS).step_by(writers) {
-                put(&active, number).await;
+                put(&mut wire, number).await;
             }
         })
     });
     join_all(writers).await.into_iter().for_each(|written| written.unwrap());
 }
 
-async fn put(http: &Http, number: usize) {
-    let body = json!({"data": {"value": "0123456789abcdef0123456789abcdef"}});
-    http.put(&path(number), &body).await.expect(200);
+async fn put(wire: &mut Wire, number: usize) {
+    let body = Bytes::from_static(br#"{"data":{"value":"0123456789abcdef0123456789abcdef"}}"#);
+    wire.call(Method::PUT, &path(number), body).await;
 }
 
 /// Writes until it is over, one of so many clients; when each write was acknowledged, and how long it took.
@@ -186,13 +189,13 @@ async fn write(
     clients: usize,
     is_over: Arc<AtomicBool>,
 ) -> Vec<(Instant, Duration)> {
-    let mut done = Vec::new();
+    let (mut wire, mut done) = (Wire::open(&http).await, Vec::new());
     for number in (client..KEYS).step_by(clients).cycle() {
         if is_over.load(Ordering::Relaxed) {
             break;
         }
         let begun = Instant::now();
-        put(&http, number).await;
+        put(&mut wire, number).await;
         done.push((Instant::now(), begun.elapsed()));
     }
     done

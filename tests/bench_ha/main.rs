@@ -68,6 +68,7 @@ mod reads;
 mod report;
 mod rounds;
 mod settings;
+mod wire;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,6 +15,7 @@ use crate::commits::cpu;
 use crate::http::Http;
 use crate::place;
 use crate::store::Store;
+use crate::wire::Wire;
 
 const KEYS: usize = 200;
 const WARM: Duration = Duration::from_secs(1);
@@ -127,12 +130,12 @@ async fn load(cluster: &Cluster, clients: usize) -> Sum {
 
 /// Reads until it is over; when each answer came.
 async fn read(http: Http, client: usize, is_over: Arc<AtomicBool>) -> Vec<Instant> {
-    let mut done = Vec::new();
+    let (mut wire, mut done) = (Wire::open(&http).await, Vec::new());
     for number in (0..KEYS).cycle().skip(client * 7 % KEYS) {
         if is_over.load(Ordering::Relaxed) {
             break;
         }
-        http.get(&format!("secret/data/read/{number}")).await.expect(200);
+        wire.call(Method::GET, &format!("secret/data/read/{number}"), Bytes::new()).await;
         done.push(Instant::now());
     }
     done

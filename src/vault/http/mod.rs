@@ -12,6 +12,7 @@ pub(crate) mod peer;
 pub(crate) mod pool;
 pub(crate) mod serve;
 
+mod bodies;
 mod dial;
 mod forward;
 mod hold;

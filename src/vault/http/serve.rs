@@ -8,12 +8,13 @@ use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::routing::any;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument, debug, info_span};
 
+use super::bodies::Bodies;
 use super::forward::{self, NODE};
 use super::hold::Hold;
 use super::inbound::Inbound;
@@ -65,6 +66,7 @@ pub(crate) struct Api {
     pub(super) patience: Duration,
     /// How long the active node may be silent before what was sent to it is given up.
     pub(super) silence: Duration,
+    pub(super) bodies: Bodies,
     pub(super) hold: Arc<Hold>,
     pub(super) scouts: Scouts,
     /// Places of requests that go on after they have waited for a leader.
@@ -86,6 +88,7 @@ impl Api {
             only_redirects,
             patience: PATIENCE,
             silence: PATIENCE,
+            bodies: Bodies::default(),
             hold: Arc::default(),
             scouts: Scouts::default(),
             resumed: Semaphore::new(RESUMED),
@@ -167,7 +170,8 @@ async fn request(State(entrance): State<Entrance>, request: Request<HttpBody>) -
     let method = parts.method.clone();
     let running = api.measures.start();
     let response = async {
-        let body = match read_body(body, &limits).await {
+        // Its place is given back when the request is answered.
+        let body = match api.bodies.read(body, &limits).await {
             Ok(body) => body,
             Err(refusal) => return refusal.into_response(),
         };
@@ -176,7 +180,7 @@ async fn request(State(entrance): State<Entrance>, request: Request<HttpBody>) -
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
-            body,
+            body: body.bytes.clone(),
             remote,
             from_peer: side == Side::Peers,
         };
@@ -201,22 +205,6 @@ async fn request(State(entrance): State<Entrance>, request: Request<HttpBody>) -
     drop(running);
     api.measures.answered(&method, response.status(), clock.now().since(start));
     response
-}
-
-async fn read_body(body: HttpBody, limits: &RequestLimits) -> Result<bytes::Bytes, Refusal> {
-    let read = Limited::new(body, limits.body_bytes).collect();
-    match tokio::time::timeout(limits.read, read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text = format!("http: request body too large: more than {} bytes", limits.body_bytes);
-            Err(Refusal::of(ErrorClass::TooLarge, text))
-        }
-        Ok(Err(_)) => Err(Refusal::invalid("the request's body ended early")),
-        Err(_) => Err(Refusal {
-            status: StatusCode::REQUEST_TIMEOUT,
-            message: Some(format!("the request's body did not arrive within {} s", limits.read.as_secs())),
-        }),
-    }
 }
 
 async fn serve(api: &Arc<Api>, inbound: &Inbound, limits: &RequestLimits) -> Response<HttpBody> {

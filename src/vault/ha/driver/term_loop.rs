@@ -134,6 +134,7 @@ impl Term {
     async fn record_after(&self, head: &Head) -> Option<Journal> {
         loop {
             if let Ok(mut feed) = self.shared.parts.backend.follow(Some(head.clone())).await {
+                self.shared.parts.backend.hurry();
                 match feed.next().await {
                     Ok(FeedEvent::Record(record)) => return Some(record),
                     Ok(FeedEvent::Reset { .. }) => return None,

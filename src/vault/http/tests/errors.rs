@@ -178,6 +178,15 @@ async fn requests(texts: &mut Vec<String>) {
         assert_eq!((got.status, got.body), (status, json!({ "errors": [text] })));
         texts.push(text.to_owned());
     }
+    let full = node.api.bodies.fill().await;
+    let open = client_routes(Arc::clone(&node.api), RequestLimits::default());
+    let large = Body::from(vec![b' '; 100 << 10]);
+    let got = node.send_to(&open, "PUT", "/v1/secret/data/a", &[], large).await;
+    let text = "too many large requests are under way on this node: try again";
+    assert_eq!((got.status, got.body), (503, json!({ "errors": [text] })));
+    assert_eq!(got.headers["retry-after"], "1");
+    texts.push(text.to_owned());
+    drop(full);
     // Records that were altered in the storage.
     assert_eq!(node.send("PUT", "/v1/secret/data/a", &[], "{\"data\": {}}").await.status, 200);
     let head = node.backend.check().await.unwrap().unwrap();

@@ -222,7 +222,7 @@ async fn the_storage_is_asked_seldom_unless_somebody_waits() {
     let begun = Instant::now();
     until("the records, which this storage tells one by one", async || is_there(&last)).await;
     let unhurried = begun.elapsed();
-    assert!(unhurried >= 4 * Duration::from_millis(20), "{unhurried:?}");
+    assert!(unhurried >= 4 * Duration::from_millis(50), "{unhurried:?}");
     for _ in 0..5 {
         last = put(&remote, Some(&last), "a", "2").await;
     }
@@ -239,7 +239,7 @@ async fn the_storage_is_asked_seldom_unless_somebody_waits() {
     let begun = Instant::now();
     assert_eq!(get(&cache, "a").await, Some(Bytes::from_static(b"3")));
     until("what a reader waits for", async || is_there(&behind)).await;
-    assert!(begun.elapsed() < Duration::from_millis(20), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(50), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
