@@ -21,6 +21,8 @@ const CLIENTS: [usize; 3] = [1, 16, 64];
 /// Before the figures count.
 const WARM: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_secs(5);
+/// Servers and ceiling are measured in turn this often.
+const TURNS: usize = 3;
 /// Secrets that are written in turn, each client its own; they are there before anything is measured, since a new one costs a
 /// read of the storage more.
 const KEYS: usize = 20_480;
@@ -60,6 +62,27 @@ pub struct Costs {
     pub costs: Vec<Cost>,
 }
 
+impl Cost {
+    /// The mean of several turns.
+    fn mean(turns: &[Self]) -> Self {
+        let mean = |part: fn(&Self) -> f64| turns.iter().map(part).sum::<f64>() / turns.len() as f64;
+        let (writes, carried) = (mean(|turn| turn.writes_per_second), mean(|turn| turn.ceiling * turn.batch));
+        Self {
+            clients: turns[0].clients,
+            writes_per_second: writes,
+            commits_per_second: mean(|turn| turn.commits_per_second),
+            batch: mean(|turn| turn.batch),
+            p50_ms: mean(|turn| turn.p50_ms),
+            p99_ms: mean(|turn| turn.p99_ms),
+            cpu_us_per_write: mean(|turn| turn.cpu_us_per_write),
+            clients_us_per_write: mean(|turn| turn.clients_us_per_write),
+            rest_us_per_write: mean(|turn| turn.rest_us_per_write),
+            ceiling: mean(|turn| turn.ceiling),
+            share: writes / carried,
+        }
+    }
+}
+
 impl Costs {
     pub fn violations(&self) -> Vec<String> {
         let (clients, target) = TARGET;
@@ -89,11 +112,15 @@ pub async fn measure(backend: &str) -> Costs {
     println!("a write is {} operations: bytes of key and value {:?}", shape.0.len(), shape.0);
     let mut costs = Vec::new();
     for clients in CLIENTS {
-        let mut cost = load(&cluster, &*outside, &active, clients).await;
-        cost.ceiling = ceiling.measure(&shape, cost.batch, MEASURED).await;
-        cost.share = cost.writes_per_second / (cost.ceiling * cost.batch);
-        println!("{cost:?}");
-        costs.push(cost);
+        let mut turns = Vec::new();
+        for _ in 0..TURNS {
+            let mut cost = load(&cluster, &*outside, &active, clients).await;
+            cost.ceiling = ceiling.measure(&shape, cost.batch, MEASURED).await;
+            cost.share = cost.writes_per_second / (cost.ceiling * cost.batch);
+            println!("{cost:?}");
+            turns.push(cost);
+        }
+        costs.push(Cost::mean(&turns));
     }
     Costs { backend: backend.to_owned(), costs }
 }

@@ -3,6 +3,7 @@
 //! Only the active node writes any. A segment counts for nothing until a head lists it, so all of this happens beside
 //! the commits; what never gets listed is garbage.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::vault::physical::head::Head;
 
 /// How often the merging task looks, and how long a merged run waits for a commit to list it.
 const MERGE_PAUSE: Duration = Duration::from_secs(1);
+/// Keys that are taken out of memory at once.
+const GATHERED_AT_ONCE: usize = 512;
 /// Pause after a segment could not be written.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -122,19 +125,22 @@ async fn write_log(
     Ok(Fold { span, listed: Listed { entry, end, keys: Arc::default(), parts: None } })
 }
 
-/// A range to merge, with its outcome as memory has it.
+/// A range to merge.
 struct Work {
     epoch: u64,
     span: Span,
     end: Head,
-    items: Vec<(String, Option<Bytes>)>,
 }
+
+/// Keys and values, `None` for what was deleted.
+type Items = Vec<(String, Option<Bytes>)>;
 
 /// Merges a range of segments into a run, if there is one worth it.
 async fn merge(shared: &Shared) -> Result<(), StorageError> {
     let Some(work) = plan(shared) else { return Ok(()) };
     let epoch = work.epoch;
-    let written = write_run(shared, work).await;
+    let items = gather(shared, work.span).await;
+    let written = write_run(shared, work, items).await;
     let mut state = shared.state();
     match written {
         Ok(fold) if state.is_active() && state.written_epoch == Some(epoch) => {
@@ -169,23 +175,43 @@ fn plan(shared: &Shared) -> Option<Work> {
         layout::merge_span(&list, state.used_bytes)?
     };
     let end = list.iter().find(|listed| listed.entry.last == span.through)?.end.clone();
-    let items = if span.after.is_none() {
-        state.data.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect()
-    } else {
-        let keys = state.keys_of(span);
-        keys.into_iter()
-            .map(|key| {
-                let value = state.data.get(&key).cloned();
-                (key, value)
-            })
-            .collect()
-    };
     state.merging_through = Some(span.through);
-    Some(Work { epoch, span, end, items })
+    Some(Work { epoch, span, end })
 }
 
-async fn write_run(shared: &Shared, work: Work) -> Result<Fold, StorageError> {
-    let Work { epoch, span, end, items } = work;
+/// The outcome of `span` as memory has it, taken out bit by bit: with everything under one lock, requests would wait for
+/// hundreds of milliseconds in a large vault. What changes meanwhile belongs to commits after the range, whose records say it
+/// again to whoever loads the run.
+async fn gather(shared: &Shared, span: Span) -> Items {
+    let mut items = Items::new();
+    if span.after.is_none() {
+        loop {
+            let from = items.last().map_or(Bound::Unbounded, |(key, _)| Bound::Excluded(key.clone()));
+            let before = items.len();
+            {
+                let state = shared.state();
+                let next = state.data.range::<String, _>((from, Bound::Unbounded)).take(GATHERED_AT_ONCE);
+                items.extend(next.map(|(key, value)| (key.clone(), Some(value.clone()))));
+            }
+            if items.len() == before {
+                return items;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let touched = shared.state().touched(span);
+    for some in touched.in_order().chunks(GATHERED_AT_ONCE) {
+        {
+            let state = shared.state();
+            items.extend(some.iter().map(|key| (key.clone(), state.data.get(key).cloned())));
+        }
+        tokio::task::yield_now().await;
+    }
+    items
+}
+
+async fn write_run(shared: &Shared, work: Work, items: Items) -> Result<Fold, StorageError> {
+    let Work { epoch, span, end } = work;
     let keys: Arc<Vec<String>> = items.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>().into();
     let chunks = chunks(&items);
     let mut parts = Vec::with_capacity(chunks.len());
