@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use self::feed::CachedFeed;
 use self::pace::Pace;
@@ -100,11 +99,10 @@ async fn follow(shared: Arc<Shared>) {
     loop {
         let from = shared.state().at.clone();
         if let Ok(mut feed) = shared.inner.follow(from).await {
-            let mut asked = None;
+            let mut pause = None;
             loop {
                 if feed.is_drained() {
-                    shared.pace.wait(asked).await;
-                    asked = Some(Instant::now());
+                    pause = Some(shared.pace.next(pause.take()).await);
                 }
                 match feed.next().await {
                     Ok(event) => {

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::*;
 use crate::base::clock::UnixMillis;
