@@ -1,30 +1,22 @@
 //! A copy of a vault's storage at another place: nobody leads there who was not told to adopt it.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, PATIENCE};
+use crate::cluster::{Cluster, PATIENCE, unseal};
 use crate::http::{Http, until};
 use crate::node::Node;
 use crate::postgresql_server::{DATABASE, ROLE};
 use crate::store::Store;
 use crate::turns;
 
-/// A server on the copy, with `ha` as the settings of its stanza.
-fn on_copy(folder: &Path, stanza: &str, ha: &str) -> Node {
-    Node::configure(folder, "copy", &format!("{stanza}ha {{ {ha} }}\nlog_level = \"debug\"\n"));
-    Node::run(Command::new(env!("CARGO_BIN_EXE_holdfast")), folder, "copy")
-}
-
-async fn unseal(node: &Node, cluster: &Cluster) -> Http {
-    until("unseal", PATIENCE, || async {
-        let answer = node.http.put("sys/unseal", &json!({"key": cluster.key})).await;
-        if answer.body["sealed"] == false { Ok(()) } else { Err(answer.body.to_string()) }
-    })
-    .await;
-    node.http.with_token(&cluster.token)
+/// A server on the copy, with `ha` as the settings of its stanza, unsealed; and a client of it with the root token.
+async fn on_copy(folder: &Path, stanza: &str, ha: &str, cluster: &Cluster) -> (Node, Http) {
+    let node = Node::start(folder, "copy", &format!("{stanza}ha {{ {ha} }}\n"));
+    unseal(&node.http, &cluster.key).await;
+    let http = node.http.with_token(&cluster.token);
+    (node, http)
 }
 
 /// Waits until readiness says `text`.
@@ -73,8 +65,7 @@ async fn a_copy_of_the_storage_is_led_only_once_it_is_adopted() {
 
     let folder = tempfile::tempdir().unwrap();
     for ha in ["", "adopt = \"00000000-0000-4000-8000-000000000000\""] {
-        let mut node = on_copy(folder.path(), &stanza, ha);
-        let http = unseal(&node, &cluster).await;
+        let (mut node, http) = on_copy(folder.path(), &stanza, ha, &cluster).await;
         let said = says(&node, "to move it, let `adopt` name cluster").await;
         assert!(said.contains(&uuid) && said.contains(&format!("postgresql:{DATABASE}/")), "{said}");
         let refused = http.put("secret/data/app", &put("never")).await;
@@ -82,15 +73,14 @@ async fn a_copy_of_the_storage_is_led_only_once_it_is_adopted() {
         assert!(refused.error().contains(&uuid), "{}", refused.body);
         node.kill();
     }
-    let mut adopting = on_copy(folder.path(), &stanza, &format!("adopt = \"{uuid}\""));
-    let http = unseal(&adopting, &cluster).await;
+    let adopt = format!("adopt = \"{uuid}\"");
+    let (mut adopting, http) = on_copy(folder.path(), &stanza, &adopt, &cluster).await;
     until_active(&adopting).await;
     assert_eq!(password(&http).await, "before the copy");
     http.put("secret/data/app", &put("in the copy")).await.expect(200);
     adopting.kill();
     // From the claim on the copy names its own lock: the setting has done its work.
-    let settled = on_copy(folder.path(), &stanza, "");
-    let http = unseal(&settled, &cluster).await;
+    let (settled, http) = on_copy(folder.path(), &stanza, "", &cluster).await;
     until_active(&settled).await;
     assert_eq!(password(&http).await, "in the copy");
     for node in 0..3 {

@@ -77,12 +77,7 @@ impl Cluster {
     }
 
     async fn unseal(&self, node: usize) {
-        let http = self.nodes[node].http.clone();
-        until("unseal", PATIENCE, || async {
-            let answer = http.put("sys/unseal", &json!({"key": self.key})).await;
-            if answer.body["sealed"] == false { Ok(()) } else { Err(answer.body.to_string()) }
-        })
-        .await;
+        unseal(&self.nodes[node].http, &self.key).await;
     }
 
     /// Starts a node again that has ended, and unseals it.
@@ -171,4 +166,13 @@ pub async fn define(kubeconfig: &Path) {
         })
         .await;
     }
+}
+
+/// Enters the one key that unseals a server.
+pub async fn unseal(http: &Http, key: &str) {
+    until("unseal", PATIENCE, || async {
+        let answer = http.put("sys/unseal", &json!({"key": key})).await;
+        if answer.body["sealed"] == false { Ok(()) } else { Err(answer.body.to_string()) }
+    })
+    .await;
 }

@@ -35,7 +35,7 @@ pub(super) struct Bodies {
 
 /// A body that was read, and its place; given back on drop.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct Kept {
     pub(super) bytes: Bytes,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -63,7 +63,7 @@ impl Bodies {
     /// # Errors
     /// 413 if it is larger than the listener takes, 408 if it does not arrive in time, 503 if too many others are large,
     /// and 400 if it ends early.
-    pub(super) async fn read(&self, body: HttpBody, limits: &RequestLimits) -> Result<Read, Refusal> {
+    pub(super) async fn read(&self, body: HttpBody, limits: &RequestLimits) -> Result<Kept, Refusal> {
         tokio::time::timeout(limits.read, self.collect(body, limits.body_bytes)).await.unwrap_or_else(|_| {
             Err(Refusal {
                 status: StatusCode::REQUEST_TIMEOUT,
@@ -75,7 +75,7 @@ impl Bodies {
         })
     }
 
-    async fn collect(&self, mut body: HttpBody, most: usize) -> Result<Read, Refusal> {
+    async fn collect(&self, mut body: HttpBody, most: usize) -> Result<Kept, Refusal> {
         let declared = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if declared.is_some_and(|bytes| bytes > most) {
             return Err(too_large(most));
@@ -90,7 +90,7 @@ impl Bodies {
             // Trailers mean nothing here.
             let Ok(data) = frame.into_data() else { continue };
             if all.is_empty() && body.is_end_stream() && data.len() <= most {
-                return Ok(Read { bytes: data, _place: place });
+                return Ok(Kept { bytes: data, _place: place });
             }
             let length = all.len() + data.len();
             if length > most {
@@ -105,7 +105,7 @@ impl Bodies {
             }
             all.extend_from_slice(&data);
         }
-        Ok(Read { bytes: all.freeze(), _place: place })
+        Ok(Kept { bytes: all.freeze(), _place: place })
     }
 
     async fn place(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {

@@ -58,12 +58,10 @@ impl Probe for Readiness {
         match &status.role {
             Role::Active { .. } => Ok(()),
             Role::Standby | Role::Preparing | Role::HandingOver if status.leader.is_some() => Ok(()),
-            Role::Standby | Role::Preparing | Role::HandingOver if status.reason.is_empty() => {
-                Err("no node is active".to_owned())
-            }
-            Role::Standby | Role::Preparing | Role::HandingOver => {
-                Err(format!("no node is active: {}", status.reason))
-            }
+            Role::Standby | Role::Preparing | Role::HandingOver => Err(match status.reason.as_str() {
+                "" => "no node is active".to_owned(),
+                reason => format!("no node is active: {reason}"),
+            }),
             Role::Sealed => Err("the vault is sealed".to_owned()),
             Role::Uninitialised => Err("the vault is not initialised".to_owned()),
             Role::Unknown => Err(format!("the storage was not reached yet: {}", status.reason)),

@@ -54,10 +54,11 @@ impl History {
     pub(super) fn is_written_below_since(&self, prefix: &str, ticket: u64) -> bool {
         let is_newer =
             |key: &Arc<str>| key.starts_with(prefix) && self.written.get(key).is_some_and(|at| *at > ticket);
+        // A state holds nothing that was written after its last ticket.
+        let mut newer = self.states.iter().rev().take_while(|state| state.ticket > ticket);
         self.is_forgotten(ticket)
             || self.reverted.iter().any(is_newer)
-            // A state holds nothing that was written after its last ticket.
-            || self.states.iter().rev().take_while(|state| state.ticket > ticket).any(|state| state.keys.iter().any(is_newer))
+            || newer.any(|state| state.keys.iter().any(is_newer))
     }
 
     /// Notes a commit; the oldest states beyond `window` are forgotten.
