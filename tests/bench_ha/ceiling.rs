@@ -9,12 +9,23 @@ use holdfast::base::clock::UnixMillis;
 use holdfast::base::random::{Random, SystemRandom};
 use holdfast::vault::physical::{Backend, BatchId, Commit, FORMAT, Head, LockName, Op};
 
-/// Keys that are written in turn.
+/// Keys that are written in turn, and how many writes later a new key is deleted.
 const KEYS: u64 = 20_000;
 
-/// The shape of one write of a client in the storage: length of the key and of the value of each operation.
+/// What a client's write does with one key.
+#[derive(Debug, Clone, Copy)]
+pub enum Change {
+    /// A value of so many bytes takes the place of another.
+    Overwrite(usize),
+    /// A key that was not there gets a value of so many bytes.
+    Create(usize),
+    /// A key that an earlier write created goes.
+    Delete,
+}
+
+/// The shape of one write of a client in the storage: length of the key, and what is done with it.
 #[derive(Debug, Clone)]
-pub struct Shape(pub Vec<(usize, usize)>);
+pub struct Shape(pub Vec<(usize, Change)>);
 
 /// A vault without servers.
 pub struct Ceiling {
@@ -67,11 +78,20 @@ impl Ceiling {
         let mut ops = Vec::new();
         for _ in 0..writes {
             self.written += 1;
-            for (number, (key, value)) in shape.0.iter().enumerate() {
-                let mut name = format!("{number}/{}", self.written % KEYS);
-                name.extend(std::iter::repeat_n('k', key.saturating_sub(name.len())));
-                let from = (self.written as usize * 97) % (self.noise.len() - value);
-                ops.push(Op::Put { key: name, value: self.noise.slice(from..from + value) });
+            for (number, (key, change)) in shape.0.iter().enumerate() {
+                let name = match change {
+                    Change::Overwrite(_) => format!("{number}/{}", self.written % KEYS),
+                    Change::Create(_) => format!("new/{}", self.written),
+                    Change::Delete => format!("new/{}", self.written.saturating_sub(KEYS)),
+                };
+                let key = format!("{name}{}", "k".repeat(key.saturating_sub(name.len())));
+                ops.push(match change {
+                    Change::Overwrite(bytes) | Change::Create(bytes) => {
+                        let from = (self.written as usize * 97) % (self.noise.len() - bytes);
+                        Op::Put { key, value: self.noise.slice(from..from + bytes) }
+                    }
+                    Change::Delete => Op::Delete { key },
+                });
             }
         }
         ops

@@ -10,7 +10,7 @@ use holdfast::vault::physical::{Backend, FeedEvent, Head};
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::ceiling::{Ceiling, Shape};
+use crate::ceiling::{Ceiling, Change, Shape};
 use crate::cluster::Cluster;
 use crate::http::{Http, until};
 use crate::place;
@@ -26,6 +26,8 @@ const TURNS: usize = 3;
 /// Secrets that are written in turn, each client its own; they are there before anything is measured, since a new one costs a
 /// read of the storage more.
 const KEYS: usize = 20_480;
+/// One of them that was written about as often as the others when the clients are many.
+const TYPICAL: usize = KEYS / 2;
 /// A second, as `/proc` counts CPU time on Linux.
 const TICKS: f64 = 100.0;
 /// The part of the ceiling that this many clients must reach.
@@ -51,6 +53,9 @@ pub struct Cost {
     pub rest_us_per_write: f64,
     /// Commits a second of the bare connection with batches of that size.
     pub ceiling: f64,
+    /// CPU time of the whole machine for a write of the bare connection.
+    #[serde(default)]
+    pub ceiling_us_per_write: f64,
     /// Writes a second, as a part of what the ceiling would have carried.
     pub share: f64,
 }
@@ -78,6 +83,7 @@ impl Cost {
             clients_us_per_write: mean(|turn| turn.clients_us_per_write),
             rest_us_per_write: mean(|turn| turn.rest_us_per_write),
             ceiling: mean(|turn| turn.ceiling),
+            ceiling_us_per_write: mean(|turn| turn.ceiling_us_per_write),
             share: writes / carried,
         }
     }
@@ -108,15 +114,19 @@ pub async fn measure(backend: &str) -> Costs {
     let outside = place::connect(&stanza).await;
     let active = cluster.client(cluster.leader().await);
     fill(&active).await;
-    let shape = shape(&*outside, &active).await;
-    println!("a write is {} operations: bytes of key and value {:?}", shape.0.len(), shape.0);
     let mut costs = Vec::new();
     for clients in CLIENTS {
         let mut turns = Vec::new();
         for _ in 0..TURNS {
             let mut cost = load(&cluster, &*outside, &active, clients).await;
+            // A secret grows with its versions, hence only now.
+            let shape = shape(&*outside, &active).await;
+            println!("a write is {} operations (bytes of the key, of the value): {:?}", shape.0.len(), shape.0);
+            let before = machine();
             cost.ceiling = ceiling.measure(&shape, cost.batch, MEASURED).await;
-            cost.share = cost.writes_per_second / (cost.ceiling * cost.batch);
+            let carried = cost.ceiling * cost.batch;
+            cost.ceiling_us_per_write = (machine() - before) * 1e6 / (carried * MEASURED.as_secs_f64());
+            cost.share = cost.writes_per_second / carried;
             println!("{cost:?}");
             turns.push(cost);
         }
@@ -127,17 +137,26 @@ pub async fn measure(backend: &str) -> Costs {
 
 /// What one write of a client is in the storage.
 async fn shape(outside: &dyn Backend, active: &Http) -> Shape {
-    let before = head(outside).await;
-    let mut feed = outside.follow(Some(before)).await.unwrap();
-    put(&mut Wire::open(active).await, 0).await;
-    let event = tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap().unwrap();
-    let FeedEvent::Record(record) = event else { panic!("{event:?}") };
-    let mut sizes = Vec::new();
-    for key in record.keys {
-        let value = outside.get(&key).await.unwrap().value.map_or(0, |value| value.len());
-        sizes.push((key.len(), value));
+    let mut feed = outside.follow(Some(head(outside).await)).await.unwrap();
+    let mut wire = Wire::open(active).await;
+    // What the write before has touched as well is overwritten.
+    let (mut before, mut keys) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        put(&mut wire, TYPICAL).await;
+        let event = tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap().unwrap();
+        let FeedEvent::Record(record) = event else { panic!("{event:?}") };
+        before = std::mem::replace(&mut keys, record.keys);
     }
-    Shape(sizes)
+    let mut changes = Vec::new();
+    for key in keys {
+        let change = match outside.get(&key).await.unwrap().value {
+            Some(value) if before.contains(&key) => Change::Overwrite(value.len()),
+            Some(value) => Change::Create(value.len()),
+            None => Change::Delete,
+        };
+        changes.push((key.len(), change));
+    }
+    Shape(changes)
 }
 
 async fn head(outside: &dyn Backend) -> Head {
@@ -180,6 +199,7 @@ async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: 
         clients_us_per_write: each(|spent| spent.clients),
         rest_us_per_write: each(|spent| spent.machine - spent.nodes - spent.clients),
         ceiling: 0.0,
+        ceiling_us_per_write: 0.0,
         share: 0.0,
     }
 }

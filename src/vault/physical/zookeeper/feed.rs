@@ -1,5 +1,6 @@
 //! The journal, read page by page and woken by a watch on the head's node.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,18 +16,20 @@ use crate::vault::physical::wire;
 
 /// How long a watch is believed that says nothing.
 const POLL: Duration = Duration::from_secs(1);
-/// Records that are asked for before it is known how many there are.
-const GUESS: usize = 8;
+/// Records that are asked for beyond those that are expected: some are added until they are read.
+const SPARE: usize = 8;
 /// How often a page is read anew because more records came than were asked for.
 const ATTEMPTS: usize = 5;
 
-/// The records from `from_seq` on, at most `limit`, with the head of the same state.
+/// The records from `from_seq` on, about `expected` and at most `limit`, with the head of the same state. If there are
+/// many more than expected, they are read once more.
 pub(super) async fn entries(
     state: &State,
     from_seq: u64,
+    expected: usize,
     limit: usize,
 ) -> Result<(Option<Head>, Vec<Entry>), StorageError> {
-    let mut count = GUESS.min(limit);
+    let mut count = limit.min(expected + SPARE);
     for _ in 0..ATTEMPTS {
         let seqs = (0..count).filter_map(|n| from_seq.checked_add(u64::try_from(n).ok()?));
         let questions: Vec<Question> = seqs.map(|seq| Question::Data(state.layout().record(seq))).collect();
@@ -35,8 +38,7 @@ pub(super) async fn entries(
         let there = (head.seq + 1).saturating_sub(from_seq);
         let wanted = limit.min(usize::try_from(there).unwrap_or(usize::MAX));
         if wanted > count {
-            // Some may be added until they are read.
-            count = limit.min(wanted + GUESS);
+            count = limit.min(wanted + SPARE);
             continue;
         }
         let mut entries = Vec::with_capacity(wanted);
@@ -54,7 +56,9 @@ pub(super) async fn entries(
 #[async_trait]
 impl JournalSource for State {
     async fn page(&self, from_seq: u64, limit: usize) -> Result<JournalPage, StorageError> {
-        let (head, entries) = entries(self, from_seq, limit).await?;
+        // A steady load brings as many as it did the last time.
+        let (head, entries) = entries(self, from_seq, self.page_len.load(Relaxed), limit).await?;
+        self.page_len.store(entries.len(), Relaxed);
         self.note_entries(&entries);
         Ok(JournalPage { head, records: entries.into_iter().map(|entry| entry.record).collect() })
     }

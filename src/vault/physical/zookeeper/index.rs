@@ -93,7 +93,7 @@ impl State {
             && behind <= FOLLOWED
         {
             let count = usize::try_from(behind + 1).unwrap_or(usize::MAX);
-            let (_, entries) = entries(self, at.seq, count).await?;
+            let (_, entries) = entries(self, at.seq, count, count).await?;
             let mut index = self.index();
             let is_there =
                 index.as_mut().is_some_and(|index| index.follow(&entries) && index.head.seq >= now.seq);

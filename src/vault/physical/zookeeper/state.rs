@@ -1,5 +1,6 @@
 //! What an instance knows of its store, and how it reads: the head and what else is asked for, of one and the same state.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -62,6 +63,8 @@ pub(super) struct State {
     index: Mutex<Option<Index>>,
     /// Held by whoever brings the index up to date.
     pub(super) loading: tokio::sync::Mutex<()>,
+    /// Records that the last page of the journal had.
+    pub(super) page_len: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +82,7 @@ impl State {
             known: Mutex::default(),
             index: Mutex::new(None),
             loading: tokio::sync::Mutex::new(()),
+            page_len: AtomicUsize::new(0),
         }
     }
 
