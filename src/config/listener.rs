@@ -32,6 +32,10 @@ pub struct ListenerConfig {
     pub http_read_timeout: Duration,
     /// Longest time that a connection may stay open without a request.
     pub http_idle_timeout: Duration,
+    /// Whether `sys/generate-root` is refused here.
+    pub disable_unauthed_generate_root: bool,
+    /// Whether `sys/rekey` and `sys/rekey-recovery-key` are refused here.
+    pub disable_unauthed_rekey: bool,
 }
 
 /// Where the certificate of a listener comes from.
@@ -80,6 +84,8 @@ impl ListenerConfig {
             http_read_header_timeout: Duration::from_secs(10),
             http_read_timeout: Duration::from_secs(30),
             http_idle_timeout: Duration::from_secs(300),
+            disable_unauthed_generate_root: false,
+            disable_unauthed_rekey: false,
         }
     }
 }
@@ -129,6 +135,8 @@ pub(super) fn listener(section: &mut Section<'_>) -> ListenerConfig {
     section.duration("http_read_header_timeout", second..=hour, &mut listener.http_read_header_timeout);
     section.duration("http_read_timeout", second..=hour, &mut listener.http_read_timeout);
     section.duration("http_idle_timeout", second..=hour * 24, &mut listener.http_idle_timeout);
+    section.flag("disable_unauthed_generate_root_endpoints", &mut listener.disable_unauthed_generate_root);
+    section.flag("disable_unauthed_rekey_endpoints", &mut listener.disable_unauthed_rekey);
     listener
 }
 

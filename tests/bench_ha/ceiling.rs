@@ -57,12 +57,14 @@ impl Ceiling {
         Self { backend, head, written: 0, noise: Bytes::from(noise) }
     }
 
-    /// Commits a second when every commit holds `batch` writes of this shape, measured for `time`.
-    pub async fn measure(&mut self, shape: &Shape, batch: f64, time: Duration) -> f64 {
-        let (begun, mut commits, mut owed) = (Instant::now(), 0.0, 0.0);
+    /// Commits and writes a second when every commit holds `batch` writes of this shape, or as many as the storage takes,
+    /// measured for `time`.
+    pub async fn measure(&mut self, shape: &Shape, batch: f64, time: Duration) -> (f64, f64) {
+        let most = (self.backend.limits().operations / shape.0.len()) as u64;
+        let (begun, first, mut commits, mut owed) = (Instant::now(), self.written, 0.0, 0.0);
         while begun.elapsed() < time {
             owed += batch;
-            let ops = self.ops(shape, owed as u64);
+            let ops = self.ops(shape, most.min(owed as u64));
             owed = owed.fract();
             let next =
                 Head { seq: self.head.seq + 1, batch_id: BatchId::new(&SystemRandom), ..self.head.clone() };
@@ -70,7 +72,8 @@ impl Ceiling {
             self.head = next;
             commits += 1.0;
         }
-        commits / begun.elapsed().as_secs_f64()
+        let seconds = begun.elapsed().as_secs_f64();
+        (commits / seconds, (self.written - first) as f64 / seconds)
     }
 
     /// So many writes.

@@ -53,6 +53,9 @@ pub struct Cost {
     pub rest_us_per_write: f64,
     /// Commits a second of the bare connection with batches of that size.
     pub ceiling: f64,
+    /// Writes a second of the bare connection.
+    #[serde(default)]
+    pub carried: f64,
     /// CPU time of the whole machine for a write of the bare connection.
     #[serde(default)]
     pub ceiling_us_per_write: f64,
@@ -71,7 +74,7 @@ impl Cost {
     /// The mean of several turns.
     fn mean(turns: &[Self]) -> Self {
         let mean = |part: fn(&Self) -> f64| turns.iter().map(part).sum::<f64>() / turns.len() as f64;
-        let (writes, carried) = (mean(|turn| turn.writes_per_second), mean(|turn| turn.ceiling * turn.batch));
+        let (writes, carried) = (mean(|turn| turn.writes_per_second), mean(|turn| turn.carried));
         Self {
             clients: turns[0].clients,
             writes_per_second: writes,
@@ -83,6 +86,7 @@ impl Cost {
             clients_us_per_write: mean(|turn| turn.clients_us_per_write),
             rest_us_per_write: mean(|turn| turn.rest_us_per_write),
             ceiling: mean(|turn| turn.ceiling),
+            carried,
             ceiling_us_per_write: mean(|turn| turn.ceiling_us_per_write),
             share: writes / carried,
         }
@@ -121,12 +125,15 @@ pub async fn measure(backend: &str) -> Costs {
             let mut cost = load(&cluster, &*outside, &active, clients).await;
             // A secret grows with its versions, hence only now.
             let shape = shape(&*outside, &active).await;
-            println!("a write is {} operations (bytes of the key, of the value): {:?}", shape.0.len(), shape.0);
+            println!(
+                "a write is {} operations (bytes of the key, of the value): {:?}",
+                shape.0.len(),
+                shape.0
+            );
             let before = machine();
-            cost.ceiling = ceiling.measure(&shape, cost.batch, MEASURED).await;
-            let carried = cost.ceiling * cost.batch;
-            cost.ceiling_us_per_write = (machine() - before) * 1e6 / (carried * MEASURED.as_secs_f64());
-            cost.share = cost.writes_per_second / carried;
+            (cost.ceiling, cost.carried) = ceiling.measure(&shape, cost.batch, MEASURED).await;
+            cost.ceiling_us_per_write = (machine() - before) * 1e6 / (cost.carried * MEASURED.as_secs_f64());
+            cost.share = cost.writes_per_second / cost.carried;
             println!("{cost:?}");
             turns.push(cost);
         }
@@ -199,6 +206,7 @@ async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: 
         clients_us_per_write: each(|spent| spent.clients),
         rest_us_per_write: each(|spent| spent.machine - spent.nodes - spent.clients),
         ceiling: 0.0,
+        carried: 0.0,
         ceiling_us_per_write: 0.0,
         share: 0.0,
     }

@@ -202,6 +202,7 @@ fn a_full_configuration_is_read() {
           tls_issuer_dir = "/tls"
           tls_issuer_dns_names = ["vault", "vault-active"]
           max_request_size = 1048576
+          disable_unauthed_rekey_endpoints = true
         }
         listener "tcp" { address = "[::1]:9000" cluster_address = "localhost:9005" tls_disable = "1" }
         seal "static" {
@@ -232,6 +233,9 @@ fn a_full_configuration_is_read() {
     assert_eq!(config.listeners[0].cluster_address.to_string(), "0.0.0.0:8201");
     assert_eq!(config.listeners[0].max_request_size_bytes, 1 << 20);
     assert!(
+        config.listeners[0].disable_unauthed_rekey && !config.listeners[0].disable_unauthed_generate_root
+    );
+    assert!(
         matches!(&config.listeners[0].tls, ListenerTls::Issuer { dns_names, .. } if dns_names.len() == 2)
     );
     assert_eq!(config.listeners[1].address.to_string(), "[::1]:9000");
@@ -249,8 +253,8 @@ fn a_full_configuration_is_read() {
     assert_eq!(
         config.warnings,
         [
-            "a.hcl:15:47: prometheus_retention_time is ignored: metrics are never dropped",
-            "a.hcl:20:9: ui is ignored: there is no user interface",
+            "a.hcl:16:47: prometheus_retention_time is ignored: metrics are never dropped",
+            "a.hcl:21:9: ui is ignored: there is no user interface",
         ]
     );
 }

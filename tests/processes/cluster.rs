@@ -80,11 +80,16 @@ impl Cluster {
         unseal(&self.nodes[node].http, &self.key).await;
     }
 
-    /// Starts a node again that has ended, and unseals it.
-    pub async fn run_again(&mut self, node: usize) {
+    /// Starts a node again that has ended.
+    pub fn run(&mut self, node: usize) {
         let name = self.nodes[node].name.clone();
         let program = Command::new(env!("CARGO_BIN_EXE_holdfast"));
         self.nodes[node] = Node::run(program, self.folder.path(), &name);
+    }
+
+    /// The same, and unseals it.
+    pub async fn run_again(&mut self, node: usize) {
+        self.run(node);
         self.unseal(node).await;
     }
 

@@ -39,6 +39,7 @@ mod large;
 mod load;
 mod mesh;
 mod node;
+mod shares;
 mod storages;
 mod store;
 mod stuck;

@@ -232,7 +232,7 @@ impl Process {
         let mut shell = Command::new("bash")
             .args(["-c", "\"$@\" </dev/null & echo $! ; read -r ; kill -KILL $! ; wait", "bash"])
             .arg(&program.java)
-            .args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &program.classpath])
+            .args(["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &program.classpath])
             .arg(format!("org.apache.zookeeper.server.{main}"))
             .arg(config)
             .stdin(Stdio::piped())

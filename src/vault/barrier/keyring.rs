@@ -28,6 +28,8 @@ const ROOT_TERM: u32 = 0;
 /// Data keys by term.
 #[derive(Clone)]
 pub struct Keyring {
+    /// Grows with every stored change, of the root key as well: which of two keyrings is the newer one.
+    generation: u64,
     terms: BTreeMap<u32, Arc<DataKey>>,
 }
 
@@ -50,6 +52,8 @@ pub struct KeyStatus {
 
 #[derive(Serialize, Deserialize)]
 struct StoredKeyring {
+    #[serde(default)]
+    generation: u64,
     keys: Vec<StoredKey>,
 }
 
@@ -72,7 +76,7 @@ impl Keyring {
     /// # Errors
     /// [`AeadError::KeyLength`], never in practice.
     pub fn generate(random: &dyn Random, now: UnixMillis) -> Result<Self, AeadError> {
-        Self { terms: BTreeMap::new() }.rotated(random, now)
+        Self { generation: 0, terms: BTreeMap::new() }.rotated(random, now)
     }
 
     /// The same keyring with a new active key.
@@ -80,13 +84,16 @@ impl Keyring {
     /// # Errors
     /// [`AeadError::KeyLength`], never in practice.
     pub fn rotated(&self, random: &dyn Random, now: UnixMillis) -> Result<Self, AeadError> {
-        let mut next = self.clone();
-        let mut raw = vec![0; KEY_BYTES];
-        random.fill(&mut raw);
-        let raw = SecretBytes::new(raw);
+        let mut next = Self { generation: self.generation + 1, terms: self.terms.clone() };
+        let raw = random_key(random);
         let key = AeadKey::new(raw.expose())?;
         next.terms.insert(self.active_term() + 1, Arc::new(DataKey { key, raw, installed: now }));
         Ok(next)
+    }
+
+    /// Which of two keyrings of one vault is the newer one.
+    fn order(&self) -> (u64, u32) {
+        (self.generation, self.active_term())
     }
 
     /// The term that encrypts; zero for an empty keyring, which is never stored.
@@ -104,7 +111,8 @@ impl Keyring {
                 installed: key.installed,
             })
             .collect();
-        serde_json::to_vec(&StoredKeyring { keys }).map(SecretBytes::new)
+        let stored = StoredKeyring { generation: self.generation, keys };
+        serde_json::to_vec(&stored).map(SecretBytes::new)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -115,13 +123,34 @@ impl Keyring {
             let key = AeadKey::new(raw.expose()).ok()?;
             terms.insert(stored.term, Arc::new(DataKey { key, raw, installed: stored.installed }));
         }
-        (!terms.is_empty() && !terms.contains_key(&ROOT_TERM)).then_some(Self { terms })
+        let is_whole = !terms.is_empty() && !terms.contains_key(&ROOT_TERM);
+        is_whole.then_some(Self { generation: stored.generation, terms })
     }
 }
 
-struct Keys {
+/// The root key, and the keyring that it encrypts.
+pub struct Keys {
     root: SecretBytes,
     ring: Keyring,
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("ring", &self.ring).finish_non_exhaustive()
+    }
+}
+
+/// A new root key: what is to be stored in one commit, and the keys to install once it is committed.
+#[derive(Debug)]
+pub struct NewRoot {
+    /// For [`KEYRING_PATH`].
+    pub keyring_record: Bytes,
+    /// For [`ROOT_KEY_PATH`].
+    pub root_key_record: Bytes,
+    /// The root key itself, for the seal to wrap.
+    pub root: SecretBytes,
+    /// For [`Barrier::install`].
+    pub keys: Keys,
 }
 
 /// The barrier of an unsealed vault. Dropping the last handle wipes its keys.
@@ -215,26 +244,50 @@ impl Barrier {
         self.encrypt(ROOT_KEY_PATH, self.keys.load().root.expose())
     }
 
-    /// Prepares a new active key: the record to commit at [`KEYRING_PATH`], and the keyring to install with
-    /// [`Barrier::install`] once it is committed.
+    /// Prepares a new active key beside those in `stored`, the records of [`KEYRING_PATH`] and [`ROOT_KEY_PATH`] as the same
+    /// transaction has read them: the record to commit at [`KEYRING_PATH`], and the keys to [install](Barrier::install) once
+    /// it is committed. Never from memory, which may lack what another node or a waiting request has changed.
     ///
     /// # Errors
-    /// [`BarrierError::Cipher`], never in practice.
-    pub fn rotate(&self, now: UnixMillis) -> Result<(Bytes, Keyring), BarrierError> {
-        let keys = self.keys.load();
-        let ring = keys.ring.rotated(self.random.as_ref(), now)?;
-        Ok((self.seal_ring(&keys.root, &ring)?, ring))
+    /// [`BarrierError::Damaged`] if no known root key opens the stored keyring.
+    pub fn rotate(
+        &self,
+        stored: (&[u8], Option<&[u8]>),
+        now: UnixMillis,
+    ) -> Result<(Bytes, Keys), BarrierError> {
+        let Keys { root, ring } = self.read(stored.0, stored.1)?;
+        let ring = ring.rotated(self.random.as_ref(), now)?;
+        Ok((self.seal_ring(&root, &ring)?, Keys { root, ring }))
     }
 
-    /// Uses `ring` from now on, unless a newer one is in use already.
-    pub fn install(&self, ring: &Keyring) {
+    /// Prepares a new root key for the keyring in `stored` (as for [`Barrier::rotate`]). The record for standbys is encrypted
+    /// by the key that is in use here now, which was committed long ago: whoever follows has it.
+    ///
+    /// # Errors
+    /// [`BarrierError::Damaged`] if no known root key opens the stored keyring.
+    pub fn rekey(&self, stored: (&[u8], Option<&[u8]>)) -> Result<NewRoot, BarrierError> {
+        let Keys { ring, .. } = self.read(stored.0, stored.1)?;
+        let ring = Keyring { generation: ring.generation + 1, ..ring };
+        let root = random_key(self.random.as_ref());
+        Ok(NewRoot {
+            keyring_record: self.seal_ring(&root, &ring)?,
+            root_key_record: self.encrypt(ROOT_KEY_PATH, root.expose())?,
+            root: root.clone(),
+            keys: Keys { root, ring },
+        })
+    }
+
+    /// Uses `keys`, which are stored, from now on, unless newer ones are in use already.
+    pub fn install(&self, keys: Keys) {
+        let next = Arc::new(keys);
         self.keys.rcu(|keys| {
-            let newer = ring.active_term() > keys.ring.active_term();
-            if newer {
+            if next.ring.order() <= keys.ring.order() {
+                return Arc::clone(keys);
+            }
+            if next.ring.active_term() > keys.ring.active_term() {
                 self.encryptions.store(0, Ordering::Relaxed);
             }
-            let ring = if newer { ring } else { &keys.ring };
-            Arc::new(Keys { root: keys.root.clone(), ring: ring.clone() })
+            Arc::clone(&next)
         });
     }
 
@@ -244,6 +297,13 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Damaged`] if neither the known nor the stored root key opens it.
     pub fn refresh(&self, keyring_record: &[u8], root_key_record: Option<&[u8]>) -> Result<(), BarrierError> {
+        let keys = self.read(keyring_record, root_key_record)?;
+        self.install(keys);
+        Ok(())
+    }
+
+    /// The keys in stored records, opened by the root key in memory or else by the stored one.
+    fn read(&self, keyring_record: &[u8], root_key_record: Option<&[u8]>) -> Result<Keys, BarrierError> {
         let known = self.keys.load().root.clone();
         let (root, ring) = match (open_ring(&self.cluster, &known, keyring_record), root_key_record) {
             (Ok(ring), _) => (known, ring),
@@ -254,8 +314,7 @@ impl Barrier {
                 (root, ring)
             }
         };
-        self.keys.store(Arc::new(Keys { root, ring }));
-        Ok(())
+        Ok(Keys { root, ring })
     }
 
     /// Goes on counting from `encryptions`, if `term` is the active one and fewer have been counted.
@@ -294,6 +353,12 @@ impl Barrier {
             entry::seal(&key, self.random.as_ref(), ROOT_TERM, &self.cluster, KEYRING_PATH, plain.expose())?;
         Ok(Bytes::from(record))
     }
+}
+
+fn random_key(random: &dyn Random) -> SecretBytes {
+    let mut raw = vec![0; KEY_BYTES];
+    random.fill(&mut raw);
+    SecretBytes::new(raw)
 }
 
 fn open_ring(cluster: &str, root: &SecretBytes, record: &[u8]) -> Result<Keyring, BarrierError> {

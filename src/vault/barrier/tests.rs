@@ -63,14 +63,16 @@ fn rotation_keeps_old_records_readable_and_followers_refresh() {
     )
     .expect("opened");
     let old = active.encrypt("a", b"old").expect("encrypted");
-    let (record, ring) = active.rotate(UnixMillis(2)).expect("rotated");
+    let stored = active.keyring_record().expect("record");
+    let (record, keys) = active.rotate((&stored, None), UnixMillis(2)).expect("rotated");
     assert_eq!(active.status().term, 1, "not before it is committed");
-    active.install(&ring);
+    active.install(keys);
     assert_eq!(
         (active.status().term, active.status().installed, active.status().encryptions),
         (2, UnixMillis(2), 0)
     );
-    active.install(&ring);
+    active.refresh(&stored, None).expect("opened");
+    assert_eq!(active.status().term, 2, "an older keyring is not taken up");
     let new = active.encrypt("a", b"new").expect("encrypted");
     assert_eq!(active.decrypt("a", &old).expect("decrypted").expose(), b"old");
     assert!(matches!(follower.decrypt("a", &new), Err(BarrierError::UnknownTerm { term: 2, .. })));

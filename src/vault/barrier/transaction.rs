@@ -165,14 +165,32 @@ impl BarrierTransaction {
     pub async fn decrypt(&self, key: &str, record: &[u8]) -> Result<SecretBytes, BarrierError> {
         match self.barrier.decrypt(key, record) {
             Err(BarrierError::UnknownTerm { .. }) => {
-                let keyring =
-                    self.ledger.get(KEYRING_PATH, self.consistency).await?.value.unwrap_or_default();
-                let root = self.ledger.get(ROOT_KEY_PATH, self.consistency).await?.value;
-                self.barrier.refresh(&keyring, root.as_deref())?;
+                self.refresh_keys().await?;
                 self.barrier.decrypt(key, record)
             }
             result => result,
         }
+    }
+
+    /// Takes up the stored keyring, if it is newer than the one in memory. Committed state alone: a keyring that is
+    /// waiting for its commit may never be stored, and what it had encrypted would be lost.
+    ///
+    /// # Errors
+    /// When the storage cannot answer, or no known root key opens the keyring.
+    pub async fn refresh_keys(&self) -> Result<(), BarrierError> {
+        let keyring = self.ledger.get(KEYRING_PATH, Consistency::Committed).await?.value.unwrap_or_default();
+        let root = self.ledger.get(ROOT_KEY_PATH, Consistency::Committed).await?.value;
+        self.barrier.refresh(&keyring, root.as_deref())
+    }
+
+    /// The records of the keys as they are stored, to prepare a change of them; both join the read set, so that of two
+    /// changes one is run again.
+    ///
+    /// # Errors
+    /// When the storage cannot answer.
+    pub async fn stored_keys(&self) -> Result<(Bytes, Option<Bytes>), BarrierError> {
+        let keyring = self.get_sealed(KEYRING_PATH).await?.unwrap_or_default();
+        Ok((keyring, self.get_sealed(ROOT_KEY_PATH).await?))
     }
 
     /// Stores `value` under `key`, encrypted.

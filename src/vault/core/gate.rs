@@ -142,7 +142,7 @@ impl Core {
             caller,
             request_path: call.path.clone(),
             effect: Mutex::default(),
-            ring: Mutex::default(),
+            keys: Mutex::default(),
         }
     }
 }

@@ -13,17 +13,18 @@ use super::mounts::{MountClass, MountEntry, MountTable, new_entry};
 use super::open::{ClusterRecord, Open};
 use super::parts::Core;
 use super::policy::{self, DEFAULT_POLICY};
+use super::quorum::recovery_verifier;
 use super::records;
 use super::status::SealConfig;
 use super::token::{Maker, NewToken};
 use crate::base::id;
 use crate::base::secret::{SecretBytes, SecretString};
 use crate::crypto::aead::{AeadKey, KEY_BYTES};
-use crate::crypto::{kdf, shamir};
+use crate::crypto::kdf;
 use crate::vault::barrier::{Barrier, KEYRING_PATH, Keyring, ROOT_KEY_PATH, Stored};
 use crate::vault::physical::head::FORMAT;
 use crate::vault::physical::{Backend, BatchId, Commit, Head, LockName, Op, StorageError};
-use crate::vault::seal::wrap_by_shares;
+use crate::vault::seal::{Wrapped, split_new_key, wrap_by_key};
 
 /// Shortest nonce of an initialiser, in characters: it is a key.
 const MIN_NONCE_CHARS: usize = 32;
@@ -125,6 +126,16 @@ impl InitAnswer {
     }
 }
 
+/// The root key under its seal, and the shares for people.
+struct Sealed {
+    config: SealConfig,
+    wrapped: Wrapped,
+    keys: Vec<SecretBytes>,
+    recovery_keys: Vec<SecretBytes>,
+    /// What checks the recovery key.
+    verifier: Option<SecretBytes>,
+}
+
 /// What is to be stored, and the answer.
 struct Plan {
     cluster: String,
@@ -189,8 +200,7 @@ impl Core {
         let now = parts.clock.unix();
         let cluster = id::uuid(random);
         let root = random_key(random);
-        let (seal_config, wrapped, keys, recovery_keys) =
-            self.seal_root_key(&cluster, &root, &params).await?;
+        let sealed = self.seal_root_key(&cluster, &root, &params).await?;
         let ring = Keyring::generate(random, now).map_err(|error| CoreError::Internal(error.to_string()))?;
         let barrier = Arc::new(Barrier::new(cluster.clone(), Arc::clone(&parts.random), root, ring));
         let record = ClusterRecord {
@@ -218,12 +228,13 @@ impl Core {
         let (issued, token_records) = maker
             .make(spec, token_mount, "auth/token/root")
             .map_err(|error| CoreError::Invalid(error.to_string()))?;
-        let answer = InitAnswer { keys, recovery_keys, root_token: issued.token };
+        let answer =
+            InitAnswer { keys: sealed.keys, recovery_keys: sealed.recovery_keys, root_token: issued.token };
 
         let mut ops = Vec::new();
         let mut plain = |key: &str, value: Bytes| ops.push(Op::Put { key: key.to_owned(), value });
-        plain(records::SEAL_CONFIG, json_bytes(&seal_config)?);
-        plain(records::SEAL_KEYS, json_bytes(&wrapped)?);
+        plain(records::SEAL_CONFIG, json_bytes(&sealed.config)?);
+        plain(records::SEAL_KEYS, json_bytes(&sealed.wrapped)?);
         plain(KEYRING_PATH, barrier.keyring_record()?);
         plain(ROOT_KEY_PATH, barrier.root_key_record()?);
         if let Some(nonce) = &params.nonce {
@@ -237,6 +248,9 @@ impl Core {
         secret(records::CLUSTER, &json_bytes(&record)?)?;
         secret(records::MOUNTS, &json_bytes(&mounts)?)?;
         secret(&policy::path_of("default"), DEFAULT_POLICY.as_bytes())?;
+        if let Some(verifier) = &sealed.verifier {
+            secret(records::RECOVERY_KEY, verifier.expose())?;
+        }
         for (key, value) in &token_records {
             secret(key, value.expose())?;
         }
@@ -248,8 +262,7 @@ impl Core {
         cluster: &str,
         root: &SecretBytes,
         params: &InitParams,
-    ) -> Result<(SealConfig, crate::vault::seal::Wrapped, Vec<SecretBytes>, Vec<SecretBytes>), CoreError>
-    {
+    ) -> Result<Sealed, CoreError> {
         let seal = &self.parts().seal;
         let random = self.parts().random.as_ref();
         let kind = seal.kind().to_owned();
@@ -263,26 +276,33 @@ impl Core {
                 return Err(not_applicable("secret"));
             }
             let (shares, threshold) = (params.recovery_shares, params.recovery_threshold);
-            let recovery_keys = if shares == 0 && threshold == 0 {
-                Vec::new()
-            } else {
+            let (mut recovery_keys, mut verifier) = (Vec::new(), None);
+            if shares > 0 || threshold > 0 {
                 check_shares("recovery", shares, threshold)?;
-                split_recovery_key(random, shares, threshold)?
-            };
+                let (key, parts) = split_new_key(random, shares, threshold)?;
+                (recovery_keys, verifier) = (parts, Some(recovery_verifier(cluster, &key)));
+            }
             let wrapped = automatic.wrap(random, cluster, root).await?;
-            return Ok((SealConfig { kind, shares, threshold }, wrapped, Vec::new(), recovery_keys));
+            let config = SealConfig { kind, shares, threshold };
+            return Ok(Sealed { config, wrapped, keys: Vec::new(), recovery_keys, verifier });
         }
         if params.recovery_shares > 0 || params.recovery_threshold > 0 {
             return Err(not_applicable("recovery"));
         }
         let (shares, threshold) = (params.secret_shares, params.secret_threshold);
         check_shares("secret", shares, threshold)?;
-        let (wrapped, keys) = wrap_by_shares(random, cluster, root, shares, threshold)?;
-        Ok((SealConfig { kind, shares, threshold }, wrapped, keys, Vec::new()))
+        let (key, keys) = split_new_key(random, shares, threshold)?;
+        let wrapped = wrap_by_key(random, cluster, &key, root)?;
+        let config = SealConfig { kind, shares, threshold };
+        Ok(Sealed { config, wrapped, keys, recovery_keys: Vec::new(), verifier: None })
     }
 }
 
-fn check_shares(which: &str, shares: u8, threshold: u8) -> Result<(), CoreError> {
+/// Whether a key can be split so.
+///
+/// # Errors
+/// [`CoreError::Invalid`] with Vault's words.
+pub(super) fn check_shares(which: &str, shares: u8, threshold: u8) -> Result<(), CoreError> {
     let problem = if shares == 0 {
         format!("{which}_shares must be at least 1")
     } else if threshold == 0 {
@@ -295,19 +315,6 @@ fn check_shares(which: &str, shares: u8, threshold: u8) -> Result<(), CoreError>
         return Ok(());
     };
     Err(CoreError::Invalid(format!("invalid seal configuration: {problem}")))
-}
-
-fn split_recovery_key(
-    random: &dyn crate::base::random::Random,
-    shares: u8,
-    threshold: u8,
-) -> Result<Vec<SecretBytes>, CoreError> {
-    let key = random_key(random);
-    if shares == 1 {
-        return Ok(vec![key]);
-    }
-    shamir::split(random, key.expose(), shares, threshold)
-        .map_err(|error| CoreError::Invalid(error.to_string()))
 }
 
 fn random_key(random: &dyn crate::base::random::Random) -> SecretBytes {

@@ -12,7 +12,7 @@ use super::token::{IssuedToken, NewToken, TokenEntry, TokenStore};
 use crate::base::clock::UnixMillis;
 use crate::base::random::Random;
 use crate::base::secret::{SecretBytes, SecretString};
-use crate::vault::barrier::{BarrierTransaction, KEYRING_PATH, KeyStatus, Keyring, PrefixView};
+use crate::vault::barrier::{BarrierTransaction, KEYRING_PATH, KeyStatus, Keys, PrefixView};
 use crate::vault::logical::{LogicalError, SystemView};
 
 /// What the system's own engines may do, within one request's transaction: everything takes effect when the request's
@@ -26,8 +26,8 @@ pub struct Kernel<'a> {
     pub(super) caller: Option<Arc<TokenEntry>>,
     pub(super) request_path: String,
     pub(super) effect: Mutex<Option<Effect>>,
-    /// A keyring to install once the request is committed.
-    pub(super) ring: Mutex<Option<Keyring>>,
+    /// Keys to install once the request is committed.
+    pub(super) keys: Mutex<Option<Keys>>,
 }
 
 impl std::fmt::Debug for Kernel<'_> {
@@ -76,7 +76,7 @@ impl Kernel<'_> {
 
     // Tokens.
 
-    fn tokens<'b>(&'b self, table: &'b MountTable) -> TokenStore<'b> {
+    pub(super) fn tokens<'b>(&'b self, table: &'b MountTable) -> TokenStore<'b> {
         TokenStore {
             open: self.open,
             transaction: self.transaction,
@@ -329,12 +329,16 @@ impl Kernel<'_> {
     /// # Errors
     /// When this node cannot write.
     pub async fn rotate(&self) -> Result<(), LogicalError> {
-        // The stored keyring joins the read set, so that two rotations cannot both take the same term.
-        self.transaction.get_sealed(KEYRING_PATH).await?;
-        let (record, ring) = self.open.barrier.rotate(self.time())?;
+        let (keyring, root) = self.transaction.stored_keys().await?;
+        let (record, keys) = self.open.barrier.rotate((&keyring, root.as_deref()), self.time())?;
         self.transaction.put_plain(KEYRING_PATH, record)?;
-        *self.ring.lock().unwrap_or_else(PoisonError::into_inner) = Some(ring);
+        self.install_later(keys);
         Ok(())
+    }
+
+    /// Uses `keys` once the request is committed.
+    pub(super) fn install_later(&self, keys: Keys) {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys);
     }
 
     /// The cluster's name.

@@ -13,6 +13,7 @@ pub mod members;
 pub mod mounts;
 pub mod parts;
 pub mod policy;
+pub mod quorum;
 pub mod status;
 pub mod token;
 
@@ -40,6 +41,9 @@ pub use kernel::Kernel;
 pub use members::{Member, Members};
 pub use mounts::{MountClass, MountConfig, MountEntry, MountSpec, MountTable};
 pub use parts::{Core, CoreParts};
+pub use quorum::{
+    Given, OTP_CHARS, RekeyProgress, RekeyTarget, RekeyWish, Rekeyed, RootProgress, VerifyProgress,
+};
 pub use status::SealStatus;
 pub use step::Swept;
 pub use token::{IssuedToken, NewToken, TokenEntry};

@@ -11,7 +11,7 @@ use super::parts::Core;
 use super::respond::{self, Answer};
 use super::step::Step;
 use super::token::TokenEntry;
-use crate::vault::barrier::{BarrierTransaction, Keyring};
+use crate::vault::barrier::{BarrierTransaction, Keys};
 use crate::vault::logical::{LogicalError, Operation, Principal};
 use crate::vault::physical::{Consistency, Ledger, SubmitError};
 
@@ -41,7 +41,7 @@ struct Done {
     body: Body,
     principal: Principal,
     effect: Option<Effect>,
-    ring: Option<Keyring>,
+    keys: Option<Keys>,
 }
 
 /// What is remembered between the runs of one request.
@@ -129,8 +129,8 @@ impl Core {
             };
             match submitted {
                 Ok(confirmed) => {
-                    if let Some(ring) = &done.ring {
-                        open.barrier.install(ring);
+                    if let Some(keys) = done.keys {
+                        open.barrier.install(keys);
                     }
                     let reply =
                         Reply { status: done.status, body: done.body, confirmed, effect: done.effect };
@@ -162,7 +162,7 @@ impl Core {
     ) -> Attempt {
         let mut principal = Principal::default();
         let mut effect = None;
-        let mut ring = None;
+        let mut keys = None;
         let result = self.decide(open, transaction, call, progress, &mut principal).await;
         let answer = match result {
             Err(Stop::TakeUse(entry)) => return Attempt::TakeUse(entry),
@@ -181,7 +181,7 @@ impl Core {
                 let kernel = self.kernel(open, transaction, &routed, caller, call);
                 let (operation, answer) = (request.operation, kernel.dispatch(&routed, &request).await);
                 effect = *kernel.effect.lock().unwrap_or_else(PoisonError::into_inner);
-                ring = kernel.ring.lock().unwrap_or_else(PoisonError::into_inner).take();
+                keys = kernel.keys.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if matches!(answer, Err(LogicalError::Internal(_)))
                     && progress.torn < MAX_TORN
                     && transaction.is_torn()
@@ -198,9 +198,9 @@ impl Core {
             Answer::Body { status, body, keep } => {
                 if !keep {
                     transaction.discard_writes();
-                    (effect, ring) = (None, None);
+                    (effect, keys) = (None, None);
                 }
-                Attempt::Done(Box::new(Done { status, body, principal, effect, ring }))
+                Attempt::Done(Box::new(Done { status, body, principal, effect, keys }))
             }
         }
     }

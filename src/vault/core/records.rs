@@ -10,6 +10,14 @@ pub(super) const INIT_ANSWER: &str = "core/init-answer";
 pub(super) const CLUSTER: &str = "core/cluster";
 /// How much the active encryption key has been used.
 pub(super) const KEY_USAGE: &str = "core/key-usage";
+/// What checks the recovery key, where the seal has one.
+pub(super) const RECOVERY_KEY: &str = "core/recovery-key";
+/// The making of a root token by key shares.
+pub(super) const GENERATE_ROOT: &str = "core/generate-root";
+/// The replacement of the unseal key's shares.
+pub(super) const REKEY: &str = "core/rekey";
+/// The replacement of the recovery key's shares.
+pub(super) const RECOVERY_REKEY: &str = "core/recovery-rekey";
 /// The mount table, auth mounts included.
 pub(super) const MOUNTS: &str = "core/mounts";
 /// Policies by name.

@@ -48,6 +48,21 @@ pub(super) struct SealConfig {
     pub(super) threshold: u8,
 }
 
+impl SealConfig {
+    /// Whether `share` may be one: what it says only shows once all are together.
+    ///
+    /// # Errors
+    /// The text for whoever gave it.
+    pub(super) fn check_share(&self, share: &SecretBytes) -> Result<(), String> {
+        let length = if self.threshold == 1 { 32 } else { 33 };
+        let given = share.expose().len();
+        if given == length {
+            return Ok(());
+        }
+        Err(format!("key is {given} bytes long, a share of this vault has {length}"))
+    }
+}
+
 /// What is known while sealed.
 #[derive(Debug, Default)]
 pub(super) struct SealState {
@@ -75,6 +90,16 @@ impl Core {
         }
         self.seal_state().config = Some(config);
         Ok(true)
+    }
+
+    /// Reads again how the key is split whose shares people have: another node may have changed that.
+    ///
+    /// # Errors
+    /// When the storage cannot answer.
+    pub async fn reload_shares(&self, backend: &dyn Backend) -> Result<(), CoreError> {
+        let config: SealConfig = read_json(backend, records::SEAL_CONFIG).await?.1;
+        self.seal_state().config = Some(config);
+        Ok(())
     }
 
     /// The seal's state, from memory.
@@ -166,14 +191,9 @@ impl Core {
     /// Adds a share; all of them once there are enough, when counting starts again.
     fn take_share(&self, share: SecretBytes) -> Result<Option<Vec<SecretBytes>>, CoreError> {
         let mut state = self.seal_state();
-        let threshold = state.config.as_ref().map_or(1, |config| usize::from(config.threshold));
-        let length = if threshold == 1 { 32 } else { 33 };
-        if share.expose().len() != length {
-            return Err(CoreError::Invalid(format!(
-                "key is {} bytes long, a share of this vault has {length}",
-                share.expose().len()
-            )));
-        }
+        let Some(config) = &state.config else { return Err(CoreError::NotInitialized) };
+        config.check_share(&share).map_err(CoreError::Invalid)?;
+        let threshold = usize::from(config.threshold);
         // The same share again is not an error and not progress.
         if !state.given.contains(&share) {
             state.given.push(share);

@@ -50,6 +50,7 @@ impl Core {
     pub async fn expire_due(&self, ledger: Arc<dyn Ledger>, limit: usize) -> Result<Swept, CoreError> {
         let open = self.open.load_full().ok_or(CoreError::Sealed)?;
         self.keep_keys(&open, &ledger).await?;
+        self.forget_answers(&open, &ledger).await?;
         let mut swept = Swept::default();
         let due = ledger.list(records::EXPIRE_PREFIX, None, limit.max(1), Consistency::Committed).await?;
         for record in due.keys {

@@ -29,14 +29,16 @@ struct KeyUsage {
 }
 
 impl Core {
-    /// To be called once this node has become the active one: takes up the count of the key's use, and wraps the root key
-    /// by the seal's current key if it is still wrapped by an older one.
+    /// To be called once this node has become the active one: takes up what the keys are now and the count of their use, and
+    /// wraps the root key by the seal's current key if it is still wrapped by an older one.
     ///
     /// # Errors
-    /// When sealed, or the storage cannot answer.
+    /// When sealed, the storage cannot answer, or no key that is known here opens the stored keyring.
     pub async fn promoted(&self, ledger: Arc<dyn Ledger>) -> Result<(), CoreError> {
         let open = self.open.load_full().ok_or(CoreError::Sealed)?;
         let transaction = begin(&open, &ledger);
+        // Another node may have changed them, and nothing that was read here since needed the new ones.
+        transaction.refresh_keys().await?;
         if let Some(record) = transaction.get(records::KEY_USAGE).await? {
             let usage: KeyUsage = from_json(records::KEY_USAGE, record.expose()).map_err(core_error)?;
             open.barrier.resume_count(usage.term, usage.encryptions.saturating_add(COUNT_STEP));
@@ -70,11 +72,11 @@ impl Core {
         let status = open.barrier.status();
         if status.encryptions >= MAX_ENCRYPTIONS {
             let transaction = begin(open, ledger);
-            transaction.get_sealed(KEYRING_PATH).await?;
-            let (record, ring) = open.barrier.rotate(ledger.time())?;
+            let (keyring, root) = transaction.stored_keys().await?;
+            let (record, keys) = open.barrier.rotate((&keyring, root.as_deref()), ledger.time())?;
             transaction.put_plain(KEYRING_PATH, record)?;
             ledger.submit(transaction.finish()?).await?;
-            open.barrier.install(&ring);
+            open.barrier.install(keys);
             return Ok(());
         }
         let stored = open.count_stored.load(Ordering::Relaxed);

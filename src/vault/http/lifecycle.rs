@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::cluster::{ClusterTls, new_cluster_authority};
 use crate::base::clock::Clock;
@@ -15,6 +15,8 @@ use crate::vault::physical::{Backend, LockName};
 
 /// How long a question about the storage may take before the last known answer is given.
 const LOOK: Duration = Duration::from_secs(2);
+/// The same where the last known answer is hardly ever another one.
+const GLANCE: Duration = Duration::from_millis(200);
 /// How long the leadership may take to move before this node seals all the same.
 const STEP_DOWN: Duration = Duration::from_secs(10);
 
@@ -66,6 +68,17 @@ impl Lifecycle {
             }
         }
         self.core.seal_status()
+    }
+
+    /// The seal's state with how its key is split now, as far as the storage says so at once.
+    pub(super) async fn look_closely(&self) -> SealStatus {
+        if self.core.seal_status().initialized {
+            let reload = self.core.reload_shares(&*self.backend);
+            if let Ok(Err(error)) = tokio::time::timeout(GLANCE, reload).await {
+                debug!(%error, "the storage does not say how the key is split");
+            }
+        }
+        self.look().await
     }
 
     /// Creates the vault, and unseals it here if the seal does that by itself.

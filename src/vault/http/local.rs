@@ -3,8 +3,6 @@
 //! Health and leader come from memory alone, so that a hung storage hangs no probe.
 
 use axum::body::Body as HttpBody;
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -14,11 +12,11 @@ use super::lifecycle::{InitWish, Lifecycle};
 use super::query;
 use super::respond::{self, Refusal};
 use crate::api::{Health, HealthCodes, InitRequest, Leader, SealStatus, UnsealRequest, VERSION};
-use crate::base::id;
-use crate::base::secret::{SecretBytes, SecretString};
+use crate::base::secret::SecretString;
 use crate::vault::core::{self, CoreError};
 use crate::vault::ha::Role;
 use crate::vault::ha::committer::JUMP;
+use crate::vault::seal::read_share;
 
 impl From<CoreError> for Refusal {
     fn from(error: CoreError) -> Self {
@@ -106,22 +104,14 @@ async fn unseal(lifecycle: &Lifecycle, inbound: &Inbound) -> Result<Response<Htt
     let key = key.ok_or_else(|| {
         Refusal::invalid("'key' must be specified in request body as JSON, or 'reset' set to true")
     })?;
-    let share = share(&key).ok_or_else(|| Refusal::invalid("'key' must be a valid hex or base64 string"))?;
+    let share =
+        read_share(&key).ok_or_else(|| Refusal::invalid("'key' must be a valid hex or base64 string"))?;
     let status = lifecycle.unseal(share).await?;
     Ok(ok(&seal_body(lifecycle, &status)))
 }
 
-/// A share in hexadecimal or base64. Hexadecimal comes first: a share of 32 or 33 bytes has a length there that it
-/// cannot have in base64.
-fn share(text: &SecretString) -> Option<SecretBytes> {
-    let text = text.expose().trim();
-    let hex = || id::unhex(text);
-    let base64 = || STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok();
-    hex().or_else(base64).map(SecretBytes::new)
-}
-
 async fn seal_status(lifecycle: &Lifecycle) -> Response<HttpBody> {
-    ok(&seal_body(lifecycle, &lifecycle.look().await))
+    ok(&seal_body(lifecycle, &lifecycle.look_closely().await))
 }
 
 fn seal_body(lifecycle: &Lifecycle, status: &core::SealStatus) -> SealStatus {

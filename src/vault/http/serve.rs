@@ -42,6 +42,18 @@ pub(crate) struct RequestLimits {
     pub duration: Duration,
     /// Staleness that reads accept unless they say otherwise, in milliseconds.
     pub staleness_ms: u64,
+    /// Whether `sys/generate-root` is refused.
+    pub no_generate_root: bool,
+    /// Whether `sys/rekey` and `sys/rekey-recovery-key` are refused.
+    pub no_rekey: bool,
+}
+
+impl RequestLimits {
+    /// Whether requests for `path` are refused on this listener.
+    fn closes(&self, path: &str) -> bool {
+        self.no_generate_root && path.starts_with("sys/generate-root/")
+            || self.no_rekey && ["sys/rekey/", "sys/rekey-recovery-key/"].iter().any(|p| path.starts_with(p))
+    }
 }
 
 impl Default for RequestLimits {
@@ -51,6 +63,8 @@ impl Default for RequestLimits {
             read: Duration::from_secs(30),
             duration: Duration::from_secs(90),
             staleness_ms: 0,
+            no_generate_root: false,
+            no_rekey: false,
         }
     }
 }
@@ -214,6 +228,11 @@ async fn serve(api: &Arc<Api>, inbound: &Inbound, limits: &RequestLimits) -> Res
         return response;
     }
     match inbound.call(limits.staleness_ms) {
+        Ok(call) if limits.closes(&call.path) => {
+            let text =
+                "this listener does not take key shares for that: its disable_unauthed_*_endpoints is set";
+            Refusal::of(ErrorClass::Denied, text).into_response()
+        }
         Ok(call) => api.route(call, inbound).await,
         Err(refusal) => refusal.into_response(),
     }

@@ -114,6 +114,8 @@ pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> R
             read: config.http_read_timeout,
             duration: config.max_request_duration,
             staleness_ms: u64::try_from(around.config.ha.max_staleness.as_millis()).unwrap_or(u64::MAX),
+            no_generate_root: config.disable_unauthed_generate_root,
+            no_rekey: config.disable_unauthed_rekey,
         };
         let listener = Listener {
             socket: one.api,

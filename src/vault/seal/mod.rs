@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use fixed::{StaticKey, StaticSeal};
-pub use shamir::{ShamirSeal, unwrap_by_shares, wrap_by_shares};
+pub use shamir::{ShamirSeal, join_key, read_share, split_new_key, unwrap_by_shares, wrap_by_key};
 
 use crate::base::class::ErrorClass;
 use crate::base::random::Random;

@@ -1,8 +1,12 @@
 //! The Shamir seal: the key that wraps the root key exists only as shares in people's hands.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
 use super::{AutoSeal, Seal, SealError, Wrapped, unwrap_with, wrap_with};
+use crate::base::id;
 use crate::base::random::Random;
-use crate::base::secret::SecretBytes;
+use crate::base::secret::{SecretBytes, SecretString};
 use crate::crypto::aead::KEY_BYTES;
 use crate::crypto::shamir;
 
@@ -22,17 +26,24 @@ impl Seal for ShamirSeal {
     }
 }
 
-/// Makes a new unseal key, wraps the root key by it, and splits it. One share is the key itself.
+/// A share as people write it, in hexadecimal or base64. Hexadecimal comes first: a share of 32 or 33 bytes has a length
+/// there that it cannot have in base64.
+pub fn read_share(text: &SecretString) -> Option<SecretBytes> {
+    let text = text.expose().trim();
+    let hex = || id::unhex(text);
+    let base64 = || STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok();
+    hex().or_else(base64).map(SecretBytes::new)
+}
+
+/// Makes a new key and splits it. One share is the key itself.
 ///
 /// # Errors
 /// [`SealError::Shares`] for impossible numbers.
-pub fn wrap_by_shares(
+pub fn split_new_key(
     random: &dyn Random,
-    cluster: &str,
-    root: &SecretBytes,
     shares: u8,
     threshold: u8,
-) -> Result<(Wrapped, Vec<SecretBytes>), SealError> {
+) -> Result<(SecretBytes, Vec<SecretBytes>), SealError> {
     let mut raw = vec![0; KEY_BYTES];
     random.fill(&mut raw);
     let key = SecretBytes::new(raw);
@@ -41,7 +52,31 @@ pub fn wrap_by_shares(
     } else {
         shamir::split(random, key.expose(), shares, threshold)?
     };
-    Ok((wrap_with(key.expose(), random, KIND, "", cluster, root)?, parts))
+    Ok((key, parts))
+}
+
+/// Rebuilds a key from its shares; whether it is the right one, only what it opens tells.
+///
+/// # Errors
+/// [`SealError::Shares`] if they cannot belong together.
+pub fn join_key(parts: &[SecretBytes]) -> Result<SecretBytes, SealError> {
+    Ok(match parts {
+        [only] => only.clone(),
+        several => shamir::combine(several)?,
+    })
+}
+
+/// Wraps the root key by an unseal key.
+///
+/// # Errors
+/// [`SealError::Cipher`], never in practice.
+pub fn wrap_by_key(
+    random: &dyn Random,
+    cluster: &str,
+    key: &SecretBytes,
+    root: &SecretBytes,
+) -> Result<Wrapped, SealError> {
+    wrap_with(key.expose(), random, KIND, "", cluster, root)
 }
 
 /// Rebuilds the unseal key and unwraps the root key.
@@ -53,9 +88,5 @@ pub fn unwrap_by_shares(
     wrapped: &Wrapped,
     parts: &[SecretBytes],
 ) -> Result<SecretBytes, SealError> {
-    let key = match parts {
-        [only] => only.clone(),
-        several => shamir::combine(several)?,
-    };
-    unwrap_with(key.expose(), cluster, wrapped)
+    unwrap_with(join_key(parts)?.expose(), cluster, wrapped)
 }

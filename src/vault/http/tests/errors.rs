@@ -178,6 +178,15 @@ async fn requests(texts: &mut Vec<String>) {
         assert_eq!((got.status, got.body), (status, json!({ "errors": [text] })));
         texts.push(text.to_owned());
     }
+    let limits = RequestLimits { no_generate_root: true, no_rekey: true, ..RequestLimits::default() };
+    let closed = client_routes(Arc::clone(&node.api), limits);
+    for path in ["sys/generate-root/attempt", "sys/%72ekey/init", "sys/rekey-recovery-key/init"] {
+        let got = node.send_to(&closed, "GET", &format!("/v1/{path}"), &[], Body::empty()).await;
+        let text = "this listener does not take key shares for that: its disable_unauthed_*_endpoints is set";
+        assert_eq!((got.status, got.body), (403, json!({ "errors": [text] })), "{path}");
+        texts.push(text.to_owned());
+    }
+    assert_eq!(node.get("/v1/sys/rekey/init").await.body["required"], json!(1));
     let full = node.api.bodies.fill().await;
     let open = client_routes(Arc::clone(&node.api), RequestLimits::default());
     let large = Body::from(vec![b' '; 100 << 10]);

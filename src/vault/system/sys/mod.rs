@@ -3,21 +3,24 @@
 //! One file per group of endpoints; each takes the part of the path below its own name.
 
 mod capabilities;
+mod generate_root;
 mod ha_status;
 mod keys;
 mod leases;
 mod mount_json;
 mod mounts;
 mod policies;
+mod rekey;
 mod remount;
 mod seal;
+mod shares;
 mod tools;
 mod tune;
 mod ui;
 
 use async_trait::async_trait;
 
-use crate::vault::core::{Kernel, KernelEngine, MountClass};
+use crate::vault::core::{Kernel, KernelEngine, MountClass, RekeyTarget};
 use crate::vault::logical::{Fields, LogicalError, Operation, Request, Response, RouteTraits};
 
 /// The engine at `sys/`.
@@ -36,12 +39,21 @@ pub(super) type Answer = Result<Option<Response>, LogicalError>;
 /// Reads that need no token; what they show depends on the token nevertheless.
 const OPEN: &[&str] = &["internal/ui/mounts", "internal/ui/mounts/*"];
 
+/// What a quorum of key shares may do takes no token at all: it is for when there is none.
+const BY_SHARES: &[&str] = &["generate-root/*", "rekey/*", "rekey-recovery-key/*"];
+
 /// Paths (`*` at the end: and all below) that need `sudo` besides the operation's capability.
 const SUDO: &[&str] = &["auth/*", "remount", "rotate", "rotate/keyring", "seal", "step-down"];
 
 /// Writes that have the same effect once and twice, whatever others do in between: questions asked by POST, and
 /// what only ever takes something away for good.
 const REPEATABLE_WRITES: &[&str] = &[
+    // The same share again changes nothing and is answered as before.
+    "generate-root/update",
+    "rekey/update",
+    "rekey/verify",
+    "rekey-recovery-key/update",
+    "rekey-recovery-key/verify",
     "capabilities",
     "capabilities-accessor",
     "capabilities-self",
@@ -58,7 +70,8 @@ impl KernelEngine for SystemEngine {
     fn route(&self, operation: Operation, path: &str) -> RouteTraits {
         let path = path.trim_end_matches('/');
         RouteTraits {
-            unauthenticated: operation == Operation::Read && is_any_of(path, OPEN),
+            unauthenticated: operation == Operation::Read && is_any_of(path, OPEN)
+                || is_any_of(path, BY_SHARES),
             needs_sudo: is_any_of(path, SUDO),
             repeatable: !operation.may_write() || is_any_of(path, REPEATABLE_WRITES),
             active_only: matches!(path, "ha-status" | "step-down"),
@@ -85,6 +98,9 @@ impl KernelEngine for SystemEngine {
             "renew" | "revoke" => leases::handle(&call, path).await,
             "ha-status" => ha_status::handle(&call, path),
             "tools" => tools::handle(&call, rest),
+            "generate-root" => generate_root::handle(&call, rest).await,
+            "rekey" => rekey::handle(&call, RekeyTarget::Unseal, rest).await,
+            "rekey-recovery-key" => rekey::handle(&call, RekeyTarget::Recovery, rest).await,
             "seal" | "step-down" => seal::handle(&call, path),
             _ => Err(LogicalError::UnsupportedPath),
         }

@@ -338,7 +338,8 @@ async fn renew_by_lease(vault: &Vault, token: &SecretString) -> String {
 #[tokio::test]
 async fn bad_input_is_refused_with_its_text() {
     let vault = vault().await;
-    let texts = refusals(&vault).await;
+    let mut texts = refusals(&vault).await;
+    texts.extend(super::shares::refusals().await);
     let patterns = error_texts(include_str!("../error.rs"));
     let exact = patterns.iter().filter(|pattern| !texts.iter().any(|text| is_instance(text, pattern)));
     assert_eq!(exact.collect::<Vec<_>>(), [""; 0], "no case produces these");
@@ -377,6 +378,8 @@ async fn unknown_paths_are_404_and_wrong_operations_405() {
         "sys/tools/none",
         "sys/leases/none",
         "sys/remount/x",
+        "sys/generate-root/none",
+        "sys/rekey/none",
     ] {
         assert_eq!(
             vault.refused(404, &vault.root, Read, path, json!({})).await,
@@ -392,6 +395,8 @@ async fn unknown_paths_are_404_and_wrong_operations_405() {
         );
     }
     for (operation, path) in [
+        (Read, "sys/generate-root/update"),
+        (List, "sys/rekey/init"),
         (Update, "sys/mounts"),
         (Patch, "sys/mounts/secret"),
         (Delete, "sys/mounts/secret/tune"),

@@ -4,6 +4,7 @@ mod errors;
 mod kv;
 mod mounts;
 mod policies;
+mod shares;
 mod tokens;
 mod tools;
 mod traits;
@@ -18,39 +19,57 @@ use crate::base::random::SystemRandom;
 use crate::base::secret::SecretString;
 use crate::vault::core::audit::AuditBroker;
 use crate::vault::core::testing::{START, TestLedger, Vault, init_params, lock_name};
-use crate::vault::core::{Core, CoreParts, FirstMount, MountClass};
+use crate::vault::core::{Core, CoreParts, FirstMount, InitAnswer, InitParams, MountClass};
 use crate::vault::logical::Operation;
 use crate::vault::physical::inmem::InmemBackend;
-use crate::vault::seal::ShamirSeal;
+use crate::vault::seal::{Seal, ShamirSeal};
 use crate::vault::secrets;
 
 /// An unsealed vault with the real engines: KV version 2 at `secret/`, version 1 at `old/`.
 async fn vault() -> Vault {
+    vault_by(Arc::new(ShamirSeal), init_params(1, 1)).await.0
+}
+
+/// The same under this seal and made so, with the shares.
+async fn vault_by(seal: Arc<dyn Seal>, mut params: InitParams) -> (Vault, InitAnswer) {
     let clock = Arc::new(ManualClock::starting_at(START));
-    let core = Core::new(CoreParts {
-        clock: Arc::clone(&clock) as _,
-        random: Arc::new(SystemRandom),
-        engines: ["kv", "cubbyhole"].map(|kind| (kind, secrets::factory(kind).expect("known"))).into(),
-        auth_methods: BTreeMap::new(),
-        kernel_engines: super::kernel_engines(),
-        seal: Arc::new(ShamirSeal),
-        cluster_name: "test".to_owned(),
-        version: "1.0.0".to_owned(),
-        audit: Arc::new(AuditBroker::default()),
-    });
+    let core = core(seal, Arc::clone(&clock));
     let mount = |path: &str, version: &str| FirstMount {
         class: MountClass::Secret,
         path: path.to_owned(),
         kind: "kv".to_owned(),
         options: [("version".to_owned(), version.to_owned())].into(),
     };
-    let mut params = init_params(1, 1);
     params.mounts = vec![mount("secret/", "2"), mount("old/", "1")];
     let backend = InmemBackend::new();
     let answer = core.initialise(&backend, lock_name(), "node", params).await.expect("initialised");
-    core.unseal(&backend, answer.keys[0].clone()).await.expect("unsealed");
     let ledger = TestLedger::new(backend.clone(), Arc::clone(&clock));
-    Vault { core, backend, ledger, clock, root: answer.root_token }
+    let vault = Vault { core, backend, ledger, clock, root: answer.root_token.clone() };
+    unseal(&vault.core, &vault.backend, &answer).await;
+    (vault, answer)
+}
+
+/// A node with the real engines.
+fn core(seal: Arc<dyn Seal>, clock: Arc<ManualClock>) -> Arc<Core> {
+    Core::new(CoreParts {
+        clock,
+        random: Arc::new(SystemRandom),
+        engines: ["kv", "cubbyhole"].map(|kind| (kind, secrets::factory(kind).expect("known"))).into(),
+        auth_methods: BTreeMap::new(),
+        kernel_engines: super::kernel_engines(),
+        seal,
+        cluster_name: "test".to_owned(),
+        version: "1.0.0".to_owned(),
+        audit: Arc::new(AuditBroker::default()),
+    })
+}
+
+async fn unseal(core: &Core, backend: &InmemBackend, answer: &InitAnswer) {
+    core.auto_unseal(backend).await.expect("unsealed");
+    for key in &answer.keys {
+        core.unseal(backend, key.clone()).await.expect("a share is taken");
+    }
+    assert!(!core.seal_status().sealed);
 }
 
 /// The words of these tests.
