@@ -20,6 +20,8 @@ pub const COUNTERS: u32 = 2;
 const PATIENCE: Duration = Duration::from_secs(10);
 const CLIENTS: u32 = 12;
 const USES: u32 = 3;
+/// How long the encryption key is used.
+const KEY_AGE: (f64, f64) = (5.0, 10.0);
 /// More tokens than a round makes.
 const TOKENS: u32 = 1_000_000;
 
@@ -27,6 +29,7 @@ const TOKENS: u32 = 1_000_000;
 pub struct Load {
     is_over: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
+    rotations: JoinHandle<u32>,
 }
 
 /// Where clients write.
@@ -66,21 +69,26 @@ impl Load {
     ) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let tokens = Arc::new(AtomicU32::new(round * TOKENS));
+        let clients = |urls: &[String]| -> Vec<Http> {
+            let client = |url: &String| {
+                let mut http = Http::new(url).with_token(&place.token);
+                http.patience = PATIENCE;
+                http
+            };
+            urls.iter().map(client).collect()
+        };
+        let keys = rotate(clients(direct), Seeded::new(seed ^ u64::from(round)), Arc::clone(&is_over));
+        let rotations = tokio::spawn(keys);
         let tasks = (0..CLIENTS)
             .map(|number| {
                 let pinned = (number < CLIENTS / 2).then_some(number as usize % direct.len());
                 let urls = if pinned.is_some() { direct } else { links };
-                let nodes = urls.iter().map(|url| {
-                    let mut http = Http::new(url).with_token(&place.token);
-                    http.patience = PATIENCE;
-                    http
-                });
                 let number = round * CLIENTS + number;
                 let client = Client {
                     number,
                     prefix: place.prefix.clone(),
                     pinned,
-                    nodes: nodes.collect(),
+                    nodes: clients(urls),
                     random: Seeded::new(seed ^ (u64::from(number) << 32)),
                     record: Arc::clone(record),
                     is_over: Arc::clone(&is_over),
@@ -91,7 +99,7 @@ impl Load {
                 tokio::spawn(client.run())
             })
             .collect();
-        Self { is_over, tasks }
+        Self { is_over, tasks, rotations }
     }
 
     /// Clients of all nodes of a testbed. Those of several rounds that write to one record do not mix up.
@@ -103,13 +111,34 @@ impl Load {
         Self::start(&links, &direct, &place, round, seed, record)
     }
 
-    /// Ends it; the last calls are awaited.
-    pub async fn end(self) {
+    /// Ends it; the last calls are awaited. How often the encryption key was replaced.
+    pub async fn end(self) -> u32 {
         self.is_over.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.unwrap();
         }
+        self.rotations.await.unwrap()
     }
+}
+
+/// Replaces the encryption key now and then, through two nodes at once: whatever was written under a key that got lost
+/// cannot be read at the end.
+async fn rotate(nodes: Vec<Http>, mut random: Seeded, is_over: Arc<AtomicBool>) -> u32 {
+    let mut rotations = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let first = random.below(nodes.len());
+        let second = (first + 1) % nodes.len();
+        let both = [first, second].map(|node| nodes[node].call("PUT", "sys/rotate", None));
+        let answers = join_all(both).await;
+        rotations += answers.iter().flatten().filter(|answer| answer.status == 204).map(|_| 1).sum::<u32>();
+        let (least, most) = KEY_AGE;
+        let mut left = random.between(least, most);
+        while left > 0.0 && !is_over.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_secs_f64(left.min(0.5))).await;
+            left -= 0.5;
+        }
+    }
+    rotations
 }
 
 /// Whether an answer says that the request was carried out, was not, or that nobody knows.

@@ -57,7 +57,7 @@ pub async fn run(settings: &Settings) -> bool {
         nemesis.carry_out(step).await;
     }
     let (mut faults, mut wrong) = (nemesis.faults, nemesis.stuck);
-    load.end().await;
+    println!("  the encryption key was replaced {} times", load.end().await);
 
     let mut stored = finish::stored(&testbed, &mut wrong).await;
     stored.tokens = finish::tokens(&testbed).await.saturating_sub(tokens_before);
