@@ -26,7 +26,7 @@ const TURNS: usize = 3;
 /// Secrets that are written in turn, each client its own; they are there before anything is measured, since a new one costs a
 /// read of the storage more.
 const KEYS: usize = 20_480;
-/// One of them that was written about as often as the others when the clients are many.
+/// From here on are those that tell what a write is, each once: written about as often as the others.
 const TYPICAL: usize = KEYS / 2;
 /// A second, as `/proc` counts CPU time on Linux.
 const TICKS: f64 = 100.0;
@@ -119,12 +119,13 @@ pub async fn measure(backend: &str) -> Costs {
     let active = cluster.client(cluster.leader().await);
     fill(&active).await;
     let mut costs = Vec::new();
+    let mut typical = TYPICAL..;
     for clients in CLIENTS {
         let mut turns = Vec::new();
         for _ in 0..TURNS {
             let mut cost = load(&cluster, &*outside, &active, clients).await;
             // A secret grows with its versions, hence only now.
-            let shape = shape(&*outside, &active).await;
+            let shape = shape(&*outside, &active, typical.next().unwrap_or(0)).await;
             println!(
                 "a write is {} operations (bytes of the key, of the value): {:?}",
                 shape.0.len(),
@@ -142,14 +143,14 @@ pub async fn measure(backend: &str) -> Costs {
     Costs { backend: backend.to_owned(), costs }
 }
 
-/// What one write of a client is in the storage.
-async fn shape(outside: &dyn Backend, active: &Http) -> Shape {
+/// What one write of a client is in the storage, by two more of this secret.
+async fn shape(outside: &dyn Backend, active: &Http, secret: usize) -> Shape {
     let mut feed = outside.follow(Some(head(outside).await)).await.unwrap();
     let mut wire = Wire::open(active).await;
     // What the write before has touched as well is overwritten.
     let (mut before, mut keys) = (Vec::new(), Vec::new());
     for _ in 0..2 {
-        put(&mut wire, TYPICAL).await;
+        put(&mut wire, secret).await;
         let event = tokio::time::timeout(Duration::from_secs(10), feed.next()).await.unwrap().unwrap();
         let FeedEvent::Record(record) = event else { panic!("{event:?}") };
         before = std::mem::replace(&mut keys, record.keys);
