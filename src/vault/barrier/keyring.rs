@@ -28,7 +28,7 @@ const ROOT_TERM: u32 = 0;
 /// Data keys by term.
 #[derive(Clone)]
 pub struct Keyring {
-    /// Grows with every stored change, of the root key as well: which of two keyrings is the newer one.
+    /// Grows with every stored change, of the root key as well, which adds no term.
     generation: u64,
     terms: BTreeMap<u32, Arc<DataKey>>,
 }
@@ -91,9 +91,10 @@ impl Keyring {
         Ok(next)
     }
 
-    /// Which of two keyrings of one vault is the newer one.
-    fn order(&self) -> (u64, u32) {
-        (self.generation, self.active_term())
+    /// Which of two keyrings of one vault is the newer one. Both numbers only grow; a server of before the generation
+    /// counts the terms alone.
+    fn order(&self) -> (u32, u64) {
+        (self.active_term(), self.generation)
     }
 
     /// The term that encrypts; zero for an empty keyring, which is never stored.
