@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::http::{Http, until};
 use crate::link::Link;
 use crate::members::{Members, account};
-use crate::process::{Process, Program, lasting_port};
+use crate::ports::free_port;
+use crate::process::{Process, Program};
 use crate::store::Store;
 
 /// Servers of the cluster.
@@ -180,7 +181,7 @@ async fn unseal(http: Http, key: String) {
 async fn node(number: usize, layout: &Layout<'_>, store: &Store, stanza: &str, folder: &Path) -> Node {
     let name = format!("vault-{number}");
     let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    let (api, cluster) = (lasting_port(), lasting_port());
+    let (api, cluster) = (free_port(), free_port());
     let mut stanza = stanza.to_owned();
     let mut members = Vec::new();
     if let Store::Kubernetes(_) = store {
@@ -195,8 +196,8 @@ async fn node(number: usize, layout: &Layout<'_>, store: &Store, stanza: &str, f
     for (port, target) in members {
         storage.push(Link::open(loopback(target), port).await);
     }
-    let clients = Link::open(loopback(api), lasting_port()).await;
-    let peers = Link::open(loopback(cluster), lasting_port()).await;
+    let clients = Link::open(loopback(api), free_port()).await;
+    let peers = Link::open(loopback(cluster), free_port()).await;
     if let Some(wrap) = layout.wrap {
         let inner = folder.join(format!("{name}.inner.hcl"));
         std::fs::write(
@@ -233,7 +234,7 @@ fn redirected(text: &str, moved: &mut Vec<(u16, u16)>) -> String {
         if let Ok(target) = after[..digits].parse::<u16>() {
             let known = moved.iter().find(|(_, old)| *old == target).map(|(new, _)| *new);
             let port = known.unwrap_or_else(|| {
-                let port = lasting_port();
+                let port = free_port();
                 moved.push((port, target));
                 port
             });
