@@ -1,5 +1,6 @@
 //! Keys and shares that change while leaders come and go.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, PATIENCE};
@@ -99,6 +100,59 @@ async fn keys_that_change_under_changing_leaders_open_everything() {
     }
     cluster.leader().await;
     read_everywhere(&cluster, &names).await;
+}
+
+/// Standbys to which nobody speaks learn of new keys, one change after the other, from the journal. One that was frozen
+/// meanwhile can open nothing any more: it seals itself, and is unsealed by the new share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn idle_standbys_follow_keys_and_a_frozen_one_asks_for_the_new_shares() {
+    let _turn = turns::beside_others().await;
+    let mut cluster = Cluster::on(Store::etcd().await).await;
+    let old = cluster.key.clone();
+    let leader = cluster.leader().await;
+    let [idle, frozen] = cluster.standbys(leader)[..] else { panic!("three nodes") };
+    let http = cluster.client(leader);
+    cluster.nodes[frozen].signal(Signal::STOP);
+    http.put("sys/rotate", &json!({})).await.expect(204);
+    let wish = json!({ "secret_shares": 1, "secret_threshold": 1 });
+    let begun = http.put("sys/rekey/init", &wish).await.expect(200);
+    let key_term = async |node: usize| {
+        let answer = cluster.client(node).get("sys/key-status").await;
+        answer.body["data"]["term"].as_u64().unwrap_or_default()
+    };
+    until("the rotation at the idle standby", PATIENCE, || async {
+        let term = key_term(idle).await;
+        if term == 2 { Ok(()) } else { Err(term.to_string()) }
+    })
+    .await;
+    let done = give(&http, "sys/rekey/update", &old, &begun["nonce"]).await;
+    let new = vec![done["keys"][0].as_str().unwrap().to_owned()];
+    put(&http, "after").await;
+    cluster.nodes[frozen].signal(Signal::CONT);
+    until("a standby that needs the new share", PATIENCE, || async {
+        let status = cluster.nodes[frozen].http.get("sys/seal-status").await.body;
+        if status["sealed"] == true { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    unseal_by(&cluster.nodes[frozen].http, &new).await;
+    read_everywhere(&cluster, &["after"]).await;
+    // The idle one, which was unsealed by the old share, can lead.
+    cluster.until_mature(leader).await;
+    for node in [frozen, leader] {
+        cluster.nodes[node].kill();
+    }
+    until("the idle standby leads", PATIENCE, || async {
+        let status = cluster.nodes[idle].http.get("sys/health").await.status;
+        if status == 200 { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    put(&cluster.client(idle), "led").await;
+    for node in [frozen, leader] {
+        cluster.run(node);
+        unseal_by(&cluster.nodes[node].http, &new).await;
+    }
+    cluster.leader().await;
+    read_everywhere(&cluster, &["after", "led"]).await;
 }
 
 /// Two shares give a root token although the leader changes between them.

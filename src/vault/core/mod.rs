@@ -44,6 +44,6 @@ pub use parts::{Core, CoreParts};
 pub use quorum::{
     Given, OTP_CHARS, RekeyProgress, RekeyTarget, RekeyWish, Rekeyed, RootProgress, VerifyProgress,
 };
-pub use status::SealStatus;
+pub use status::{SealStatus, is_of_keys};
 pub use step::Swept;
 pub use token::{IssuedToken, NewToken, TokenEntry};

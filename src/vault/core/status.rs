@@ -10,7 +10,7 @@ use super::parts::Core;
 use super::records;
 use crate::base::id;
 use crate::base::secret::SecretBytes;
-use crate::vault::barrier::{Barrier, KEYRING_PATH};
+use crate::vault::barrier::{Barrier, KEYRING_PATH, ROOT_KEY_PATH};
 use crate::vault::physical::{Backend, StorageError};
 use crate::vault::seal::{Wrapped, unwrap_by_shares};
 
@@ -63,6 +63,11 @@ impl SealConfig {
     }
 }
 
+/// Whether a change of the record `key` is one for [`Core::follow_keys`].
+pub fn is_of_keys(key: &str) -> bool {
+    [KEYRING_PATH, ROOT_KEY_PATH, records::SEAL_CONFIG].contains(&key)
+}
+
 /// What is known while sealed.
 #[derive(Debug, Default)]
 pub(super) struct SealState {
@@ -92,14 +97,29 @@ impl Core {
         Ok(true)
     }
 
-    /// Reads again how the key is split whose shares people have: another node may have changed that.
+    /// Takes up what another node may have changed: the keys, and how the key is split whose shares people have. False if
+    /// no key that this node has opens what is stored: it was away while the keys changed more than once, and must be
+    /// unsealed anew.
     ///
     /// # Errors
-    /// When the storage cannot answer.
-    pub async fn reload_shares(&self, backend: &dyn Backend) -> Result<(), CoreError> {
+    /// When sealed, or the storage cannot answer.
+    pub async fn follow_keys(&self, backend: &dyn Backend) -> Result<bool, CoreError> {
+        let open = self.open.load_full().ok_or(CoreError::Sealed)?;
         let config: SealConfig = read_json(backend, records::SEAL_CONFIG).await?.1;
         self.seal_state().config = Some(config);
-        Ok(())
+        let mut seen = None;
+        loop {
+            let records = (read(backend, ROOT_KEY_PATH).await?, read(backend, KEYRING_PATH).await?);
+            match open.barrier.refresh(&records.1, Some(&records.0)) {
+                Ok(()) => return Ok(true),
+                Err(error) if seen.as_ref() == Some(&records) => {
+                    tracing::error!(%error, "the stored keys cannot be opened");
+                    return Ok(false);
+                }
+                // The two may have been read of two states.
+                Err(_) => seen = Some(records),
+            }
+        }
     }
 
     /// The seal's state, from memory.

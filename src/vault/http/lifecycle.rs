@@ -3,20 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{error, info, warn};
 
 use super::cluster::{ClusterTls, new_cluster_authority};
 use crate::base::clock::Clock;
 use crate::base::random::Random;
 use crate::base::secret::{SecretBytes, SecretString};
 use crate::vault::core::{Core, CoreError, FirstMount, InitAnswer, InitParams, SealStatus};
-use crate::vault::ha::Ha;
+use crate::vault::ha::{Ha, Role};
 use crate::vault::physical::{Backend, LockName};
 
 /// How long a question about the storage may take before the last known answer is given.
 const LOOK: Duration = Duration::from_secs(2);
-/// The same where the last known answer is hardly ever another one.
-const GLANCE: Duration = Duration::from_millis(200);
 /// How long the leadership may take to move before this node seals all the same.
 const STEP_DOWN: Duration = Duration::from_secs(10);
 
@@ -68,17 +66,6 @@ impl Lifecycle {
             }
         }
         self.core.seal_status()
-    }
-
-    /// The seal's state with how its key is split now, as far as the storage says so at once.
-    pub(super) async fn look_closely(&self) -> SealStatus {
-        if self.core.seal_status().initialized {
-            let reload = self.core.reload_shares(&*self.backend);
-            if let Ok(Err(error)) = tokio::time::timeout(GLANCE, reload).await {
-                debug!(%error, "the storage does not say how the key is split");
-            }
-        }
-        self.look().await
     }
 
     /// Creates the vault, and unseals it here if the seal does that by itself.
@@ -154,9 +141,35 @@ impl Lifecycle {
         if let Ok(Err(error)) = tokio::time::timeout(STEP_DOWN, self.ha.step_down()).await {
             info!(%error, "this node seals without a handover");
         }
+        self.close();
+    }
+
+    fn close(&self) {
         self.core.seal();
         self.ha.notify_sealed();
         self.cluster_tls.clear();
         info!("the vault is sealed");
+    }
+
+    /// Takes up keys that another node has changed. A node that can read nothing new any more, nor ever lead, seals itself
+    /// and so shows that it needs people; the active node goes on with the keys that it has.
+    ///
+    /// # Errors
+    /// When the storage cannot answer.
+    pub async fn follow_keys(&self) -> Result<(), CoreError> {
+        match self.core.follow_keys(&*self.backend).await {
+            Ok(true) | Err(CoreError::Sealed) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => return Err(error),
+        }
+        if matches!(self.ha.status().borrow().role, Role::Active { .. }) {
+            error!(
+                "the stored keys are damaged: this node goes on with its own, but none could start with them"
+            );
+            return Ok(());
+        }
+        warn!("the keys changed while this node was away: unseal it with the present shares");
+        self.close();
+        Ok(())
     }
 }

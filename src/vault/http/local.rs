@@ -111,7 +111,7 @@ async fn unseal(lifecycle: &Lifecycle, inbound: &Inbound) -> Result<Response<Htt
 }
 
 async fn seal_status(lifecycle: &Lifecycle) -> Response<HttpBody> {
-    ok(&seal_body(lifecycle, &lifecycle.look_closely().await))
+    ok(&seal_body(lifecycle, &lifecycle.look().await))
 }
 
 fn seal_body(lifecycle: &Lifecycle, status: &core::SealStatus) -> SealStatus {

@@ -170,6 +170,8 @@ impl Server {
         let (lifecycle, shutdown) = run(&self.lifecycle, &self.shutdown);
         task::spawn("expiry", tasks::expire(lifecycle, shutdown));
         let (lifecycle, shutdown) = run(&self.lifecycle, &self.shutdown);
+        task::spawn("keys", tasks::follow_keys(lifecycle, shutdown));
+        let (lifecycle, shutdown) = run(&self.lifecycle, &self.shutdown);
         task::spawn("node certificate", tasks::renew_node_certificate(lifecycle, shutdown));
         Ok(())
     }

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tokio::sync::broadcast::error::RecvError;
+use tracing::{debug, info, warn};
 
 use crate::base::backoff::Backoff;
 use crate::base::clock::Clock;
 use crate::base::task::Shutdown;
+use crate::vault::core::is_of_keys;
 use crate::vault::ha::Role;
 use crate::vault::http::lifecycle::Lifecycle;
+use crate::vault::physical::FeedEvent;
 
 /// Commits of one round of expiry.
 const EXPIRY_STEPS: usize = 100;
@@ -79,6 +82,30 @@ pub(super) async fn expire(lifecycle: Arc<Lifecycle>, shutdown: Shutdown) {
         let pause = if more { EXPIRY_ROUND / 20 } else { EXPIRY_ROUND };
         if !shutdown.sleep(pause).await {
             return;
+        }
+    }
+}
+
+/// Takes up keys that another node has changed, as soon as the journal tells of it: later the key may be gone that
+/// opens them.
+pub(super) async fn follow_keys(lifecycle: Arc<Lifecycle>, shutdown: Shutdown) {
+    let mut changes = lifecycle.ha.changes();
+    loop {
+        let event = tokio::select! {
+            event = changes.recv() => event,
+            () = shutdown.wait() => return,
+        };
+        match event {
+            Ok(FeedEvent::Record(record)) if !record.keys.iter().any(|key| is_of_keys(key)) => continue,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        while let Err(error) = lifecycle.follow_keys().await {
+            debug!(%error, "the keys cannot be read at the moment");
+            if !shutdown.sleep(backoff.next_delay(&*lifecycle.random)).await {
+                return;
+            }
         }
     }
 }
