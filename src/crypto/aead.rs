@@ -26,6 +26,13 @@ pub enum AeadError {
     Seal,
 }
 
+/// Draws the [`KEY_BYTES`] of a new key.
+pub fn random_key(random: &dyn Random) -> SecretBytes {
+    let mut raw = vec![0; KEY_BYTES];
+    random.fill(&mut raw);
+    SecretBytes::new(raw)
+}
+
 /// An AES-256-GCM key, expanded and ready.
 pub struct AeadKey(LessSafeKey);
 

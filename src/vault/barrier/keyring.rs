@@ -15,7 +15,7 @@ use super::stored::Stored;
 use crate::base::clock::UnixMillis;
 use crate::base::random::Random;
 use crate::base::secret::SecretBytes;
-use crate::crypto::aead::{AeadError, AeadKey, KEY_BYTES};
+use crate::crypto::aead::{AeadError, AeadKey, random_key};
 
 /// The record that holds the keyring, encrypted by the root key.
 pub const KEYRING_PATH: &str = "core/keyring";
@@ -141,13 +141,20 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// The records of the keys as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecords {
+    /// That of [`KEYRING_PATH`].
+    pub keyring: Bytes,
+    /// That of [`ROOT_KEY_PATH`].
+    pub root_key: Bytes,
+}
+
 /// A new root key: what is to be stored in one commit, and the keys to install once it is committed.
 #[derive(Debug)]
 pub struct NewRoot {
-    /// For [`KEYRING_PATH`].
-    pub keyring_record: Bytes,
-    /// For [`ROOT_KEY_PATH`].
-    pub root_key_record: Bytes,
+    /// The records to store.
+    pub records: KeyRecords,
     /// The root key itself, for the seal to wrap.
     pub root: SecretBytes,
     /// For [`Barrier::install`].
@@ -228,54 +235,44 @@ impl Barrier {
         entry::open(&key.key, &self.cluster, path, record).map_err(|_| damaged("it was altered or moved"))
     }
 
-    /// The record that stores this barrier's keyring, at [`KEYRING_PATH`].
+    /// The records that store this barrier's keys.
     ///
     /// # Errors
     /// [`BarrierError::Cipher`], never in practice.
-    pub fn keyring_record(&self) -> Result<Bytes, BarrierError> {
+    pub fn key_records(&self) -> Result<KeyRecords, BarrierError> {
         let keys = self.keys.load();
-        self.seal_ring(&keys.root, &keys.ring)
+        Ok(KeyRecords {
+            keyring: self.seal_ring(&keys.root, &keys.ring)?,
+            root_key: self.encrypt(ROOT_KEY_PATH, keys.root.expose())?,
+        })
     }
 
-    /// The record that stores the root key for standbys, at [`ROOT_KEY_PATH`].
+    /// Prepares a new active key beside the `stored` ones, as the same transaction has read them: the record to commit at
+    /// [`KEYRING_PATH`], and the keys to [install](Barrier::install) once it is committed. Never from memory, which may lack
+    /// what another node or a waiting request has changed.
     ///
     /// # Errors
-    /// [`BarrierError::Cipher`], never in practice.
-    pub fn root_key_record(&self) -> Result<Bytes, BarrierError> {
-        self.encrypt(ROOT_KEY_PATH, self.keys.load().root.expose())
-    }
-
-    /// Prepares a new active key beside those in `stored`, the records of [`KEYRING_PATH`] and [`ROOT_KEY_PATH`] as the same
-    /// transaction has read them: the record to commit at [`KEYRING_PATH`], and the keys to [install](Barrier::install) once
-    /// it is committed. Never from memory, which may lack what another node or a waiting request has changed.
-    ///
-    /// # Errors
-    /// [`BarrierError::Damaged`] if no known root key opens the stored keyring.
-    pub fn rotate(
-        &self,
-        stored: (&[u8], Option<&[u8]>),
-        now: UnixMillis,
-    ) -> Result<(Bytes, Keys), BarrierError> {
-        let Keys { root, ring } = self.read(stored.0, stored.1)?;
+    /// [`BarrierError::Damaged`], [`BarrierError::UnknownTerm`] if no key that is known here opens them.
+    pub fn rotate(&self, stored: &KeyRecords, now: UnixMillis) -> Result<(Bytes, Keys), BarrierError> {
+        let Keys { root, ring } = self.read(stored)?;
         let ring = ring.rotated(self.random.as_ref(), now)?;
         Ok((self.seal_ring(&root, &ring)?, Keys { root, ring }))
     }
 
-    /// Prepares a new root key for the keyring in `stored` (as for [`Barrier::rotate`]). The record for standbys is encrypted
-    /// by the key that is in use here now, which was committed long ago: whoever follows has it.
+    /// Prepares a new root key for the `stored` keyring. The record for standbys is encrypted by the key that is in use
+    /// here now, which was committed long ago: whoever follows has it.
     ///
     /// # Errors
-    /// [`BarrierError::Damaged`] if no known root key opens the stored keyring.
-    pub fn rekey(&self, stored: (&[u8], Option<&[u8]>)) -> Result<NewRoot, BarrierError> {
-        let Keys { ring, .. } = self.read(stored.0, stored.1)?;
+    /// As [`Barrier::rotate`].
+    pub fn rekey(&self, stored: &KeyRecords) -> Result<NewRoot, BarrierError> {
+        let Keys { ring, .. } = self.read(stored)?;
         let ring = Keyring { generation: ring.generation + 1, ..ring };
         let root = random_key(self.random.as_ref());
-        Ok(NewRoot {
-            keyring_record: self.seal_ring(&root, &ring)?,
-            root_key_record: self.encrypt(ROOT_KEY_PATH, root.expose())?,
-            root: root.clone(),
-            keys: Keys { root, ring },
-        })
+        let records = KeyRecords {
+            keyring: self.seal_ring(&root, &ring)?,
+            root_key: self.encrypt(ROOT_KEY_PATH, root.expose())?,
+        };
+        Ok(NewRoot { records, root: root.clone(), keys: Keys { root, ring } })
     }
 
     /// Uses `keys`, which are stored, from now on, unless newer ones are in use already.
@@ -292,29 +289,24 @@ impl Barrier {
         });
     }
 
-    /// Takes up a stored keyring that may be newer than the one in memory; `root_key_record` helps where the root key
-    /// has changed as well.
+    /// Takes up stored keys that may be newer than those in memory.
     ///
     /// # Errors
-    /// [`BarrierError::Damaged`] if neither the known nor the stored root key opens it.
-    pub fn refresh(&self, keyring_record: &[u8], root_key_record: Option<&[u8]>) -> Result<(), BarrierError> {
-        let keys = self.read(keyring_record, root_key_record)?;
+    /// [`BarrierError::Damaged`], [`BarrierError::UnknownTerm`] if no key that is known here opens them.
+    pub fn refresh(&self, stored: &KeyRecords) -> Result<(), BarrierError> {
+        let keys = self.read(stored)?;
         self.install(keys);
         Ok(())
     }
 
-    /// The keys in stored records, opened by the root key in memory or else by the stored one.
-    fn read(&self, keyring_record: &[u8], root_key_record: Option<&[u8]>) -> Result<Keys, BarrierError> {
+    /// The stored keys, opened by the root key in memory or else by the stored one.
+    fn read(&self, stored: &KeyRecords) -> Result<Keys, BarrierError> {
         let known = self.keys.load().root.clone();
-        let (root, ring) = match (open_ring(&self.cluster, &known, keyring_record), root_key_record) {
-            (Ok(ring), _) => (known, ring),
-            (Err(error), None) => return Err(error),
-            (Err(_), Some(record)) => {
-                let root = self.decrypt(ROOT_KEY_PATH, record)?;
-                let ring = open_ring(&self.cluster, &root, keyring_record)?;
-                (root, ring)
-            }
-        };
+        if let Ok(ring) = open_ring(&self.cluster, &known, &stored.keyring) {
+            return Ok(Keys { root: known, ring });
+        }
+        let root = self.decrypt(ROOT_KEY_PATH, &stored.root_key)?;
+        let ring = open_ring(&self.cluster, &root, &stored.keyring)?;
         Ok(Keys { root, ring })
     }
 
@@ -354,12 +346,6 @@ impl Barrier {
             entry::seal(&key, self.random.as_ref(), ROOT_TERM, &self.cluster, KEYRING_PATH, plain.expose())?;
         Ok(Bytes::from(record))
     }
-}
-
-fn random_key(random: &dyn Random) -> SecretBytes {
-    let mut raw = vec![0; KEY_BYTES];
-    random.fill(&mut raw);
-    SecretBytes::new(raw)
 }
 
 fn open_ring(cluster: &str, root: &SecretBytes, record: &[u8]) -> Result<Keyring, BarrierError> {

@@ -13,7 +13,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use error::BarrierError;
-pub use keyring::{Barrier, KEYRING_PATH, KeyStatus, Keyring, Keys, NewRoot, ROOT_KEY_PATH};
+pub use keyring::{Barrier, KEYRING_PATH, KeyRecords, KeyStatus, Keyring, Keys, NewRoot, ROOT_KEY_PATH};
 pub use stored::Stored;
 pub use transaction::BarrierTransaction;
 pub use view::PrefixView;

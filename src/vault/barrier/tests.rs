@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::testing::TestLedger;
@@ -42,7 +43,7 @@ fn a_record_has_the_layout_and_opens_only_where_it_belongs() {
 #[test]
 fn the_same_keys_in_another_cluster_open_nothing() {
     let first = barrier("cluster-a", 1);
-    let keyring = first.keyring_record().expect("record");
+    let keyring = first.key_records().expect("records").keyring;
     let open = |cluster: &str, root: u8| {
         Barrier::open(cluster.to_owned(), Arc::new(SystemRandom), SecretBytes::new(vec![root; 32]), &keyring)
     };
@@ -59,26 +60,27 @@ fn rotation_keeps_old_records_readable_and_followers_refresh() {
         "c".to_owned(),
         Arc::new(SystemRandom),
         SecretBytes::new(vec![1; 32]),
-        &active.keyring_record().expect("record"),
+        &active.key_records().expect("records").keyring,
     )
     .expect("opened");
     let old = active.encrypt("a", b"old").expect("encrypted");
-    let stored = active.keyring_record().expect("record");
-    let (record, keys) = active.rotate((&stored, None), UnixMillis(2)).expect("rotated");
+    let stored = active.key_records().expect("records");
+    let records = |keyring: Bytes| KeyRecords { keyring, ..stored.clone() };
+    let (record, keys) = active.rotate(&stored, UnixMillis(2)).expect("rotated");
     assert_eq!(active.status().term, 1, "not before it is committed");
     active.install(keys);
     assert_eq!(
         (active.status().term, active.status().installed, active.status().encryptions),
         (2, UnixMillis(2), 0)
     );
-    active.refresh(&stored, None).expect("opened");
+    active.refresh(&stored).expect("opened");
     assert_eq!(active.status().term, 2, "an older keyring is not taken up");
     let new = active.encrypt("a", b"new").expect("encrypted");
     assert_eq!(active.decrypt("a", &old).expect("decrypted").expose(), b"old");
     assert!(matches!(follower.decrypt("a", &new), Err(BarrierError::UnknownTerm { term: 2, .. })));
-    follower.refresh(&record, None).expect("refreshed");
+    follower.refresh(&records(record)).expect("refreshed");
     assert_eq!(follower.decrypt("a", &new).expect("decrypted").expose(), b"new");
-    assert!(follower.refresh(b"rubbish", None).is_err());
+    assert!(follower.refresh(&records("rubbish".into())).is_err());
     assert_eq!(
         follower.decrypt("a", &new).expect("decrypted").expose(),
         b"new",

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::error::BarrierError;
-use super::keyring::{Barrier, KEYRING_PATH, ROOT_KEY_PATH};
+use super::keyring::{Barrier, KEYRING_PATH, KeyRecords, ROOT_KEY_PATH};
 use crate::base::secret::SecretBytes;
 use crate::vault::physical::ledger::{Consistency, Ledger, Stamp, Transaction};
 
@@ -172,15 +172,18 @@ impl BarrierTransaction {
         }
     }
 
-    /// Takes up the stored keyring, if it is newer than the one in memory. Committed state alone: a keyring that is
-    /// waiting for its commit may never be stored, and what it had encrypted would be lost.
+    /// Takes up the stored keys, if they are newer than those in memory. Committed state alone: a keyring that is waiting
+    /// for its commit may never be stored, and what it had encrypted would be lost.
     ///
     /// # Errors
-    /// When the storage cannot answer, or no known root key opens the keyring.
+    /// When the storage cannot answer, or no known key opens them.
     pub async fn refresh_keys(&self) -> Result<(), BarrierError> {
-        let keyring = self.ledger.get(KEYRING_PATH, Consistency::Committed).await?.value.unwrap_or_default();
-        let root = self.ledger.get(ROOT_KEY_PATH, Consistency::Committed).await?.value;
-        self.barrier.refresh(&keyring, root.as_deref())
+        let committed = async |key| {
+            let reading = self.ledger.get(key, Consistency::Committed).await?;
+            Ok::<_, BarrierError>(reading.value.unwrap_or_default())
+        };
+        let keyring = committed(KEYRING_PATH).await?;
+        self.barrier.refresh(&KeyRecords { keyring, root_key: committed(ROOT_KEY_PATH).await? })
     }
 
     /// The records of the keys as they are stored, to prepare a change of them; both join the read set, so that of two
@@ -188,9 +191,9 @@ impl BarrierTransaction {
     ///
     /// # Errors
     /// When the storage cannot answer.
-    pub async fn stored_keys(&self) -> Result<(Bytes, Option<Bytes>), BarrierError> {
+    pub async fn key_records(&self) -> Result<KeyRecords, BarrierError> {
         let keyring = self.get_sealed(KEYRING_PATH).await?.unwrap_or_default();
-        Ok((keyring, self.get_sealed(ROOT_KEY_PATH).await?))
+        Ok(KeyRecords { keyring, root_key: self.get_sealed(ROOT_KEY_PATH).await?.unwrap_or_default() })
     }
 
     /// Stores `value` under `key`, encrypted.

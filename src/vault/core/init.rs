@@ -19,7 +19,7 @@ use super::status::SealConfig;
 use super::token::{Maker, NewToken};
 use crate::base::id;
 use crate::base::secret::{SecretBytes, SecretString};
-use crate::crypto::aead::{AeadKey, KEY_BYTES};
+use crate::crypto::aead::{AeadKey, KEY_BYTES, random_key};
 use crate::crypto::kdf;
 use crate::vault::barrier::{Barrier, KEYRING_PATH, Keyring, ROOT_KEY_PATH, Stored};
 use crate::vault::physical::head::FORMAT;
@@ -235,8 +235,9 @@ impl Core {
         let mut plain = |key: &str, value: Bytes| ops.push(Op::Put { key: key.to_owned(), value });
         plain(records::SEAL_CONFIG, json_bytes(&sealed.config)?);
         plain(records::SEAL_KEYS, json_bytes(&sealed.wrapped)?);
-        plain(KEYRING_PATH, barrier.keyring_record()?);
-        plain(ROOT_KEY_PATH, barrier.root_key_record()?);
+        let keys = barrier.key_records()?;
+        plain(KEYRING_PATH, keys.keyring);
+        plain(ROOT_KEY_PATH, keys.root_key);
         if let Some(nonce) = &params.nonce {
             plain(records::INIT_ANSWER, seal_answer(random, nonce, &cluster, &answer)?);
         }
@@ -315,12 +316,6 @@ pub(super) fn check_shares(which: &str, shares: u8, threshold: u8) -> Result<(),
         return Ok(());
     };
     Err(CoreError::Invalid(format!("invalid seal configuration: {problem}")))
-}
-
-fn random_key(random: &dyn crate::base::random::Random) -> SecretBytes {
-    let mut raw = vec![0; KEY_BYTES];
-    random.fill(&mut raw);
-    SecretBytes::new(raw)
 }
 
 fn json_bytes<T: Serialize>(value: &T) -> Result<Bytes, CoreError> {

@@ -329,8 +329,8 @@ impl Kernel<'_> {
     /// # Errors
     /// When this node cannot write.
     pub async fn rotate(&self) -> Result<(), LogicalError> {
-        let (keyring, root) = self.transaction.stored_keys().await?;
-        let (record, keys) = self.open.barrier.rotate((&keyring, root.as_deref()), self.time())?;
+        let stored = self.transaction.key_records().await?;
+        let (record, keys) = self.open.barrier.rotate(&stored, self.time())?;
         self.transaction.put_plain(KEYRING_PATH, record)?;
         self.install_later(keys);
         Ok(())

@@ -10,7 +10,7 @@ use super::parts::Core;
 use super::records;
 use crate::base::id;
 use crate::base::secret::SecretBytes;
-use crate::vault::barrier::{Barrier, KEYRING_PATH, ROOT_KEY_PATH};
+use crate::vault::barrier::{Barrier, KEYRING_PATH, KeyRecords, ROOT_KEY_PATH};
 use crate::vault::physical::{Backend, StorageError};
 use crate::vault::seal::{Wrapped, unwrap_by_shares};
 
@@ -109,8 +109,9 @@ impl Core {
         self.seal_state().config = Some(config);
         let mut seen = None;
         loop {
-            let records = (read(backend, ROOT_KEY_PATH).await?, read(backend, KEYRING_PATH).await?);
-            match open.barrier.refresh(&records.1, Some(&records.0)) {
+            let root_key = read(backend, ROOT_KEY_PATH).await?;
+            let records = KeyRecords { keyring: read(backend, KEYRING_PATH).await?, root_key };
+            match open.barrier.refresh(&records) {
                 Ok(()) => return Ok(true),
                 Err(error) if seen.as_ref() == Some(&records) => {
                     tracing::error!(%error, "the stored keys cannot be opened");

@@ -72,8 +72,8 @@ impl Core {
         let status = open.barrier.status();
         if status.encryptions >= MAX_ENCRYPTIONS {
             let transaction = begin(open, ledger);
-            let (keyring, root) = transaction.stored_keys().await?;
-            let (record, keys) = open.barrier.rotate((&keyring, root.as_deref()), ledger.time())?;
+            let stored = transaction.key_records().await?;
+            let (record, keys) = open.barrier.rotate(&stored, ledger.time())?;
             transaction.put_plain(KEYRING_PATH, record)?;
             ledger.submit(transaction.finish()?).await?;
             open.barrier.install(keys);

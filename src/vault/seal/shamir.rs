@@ -7,7 +7,7 @@ use super::{AutoSeal, Seal, SealError, Wrapped, unwrap_with, wrap_with};
 use crate::base::id;
 use crate::base::random::Random;
 use crate::base::secret::{SecretBytes, SecretString};
-use crate::crypto::aead::KEY_BYTES;
+use crate::crypto::aead::random_key;
 use crate::crypto::shamir;
 
 const KIND: &str = "shamir";
@@ -44,9 +44,7 @@ pub fn split_new_key(
     shares: u8,
     threshold: u8,
 ) -> Result<(SecretBytes, Vec<SecretBytes>), SealError> {
-    let mut raw = vec![0; KEY_BYTES];
-    random.fill(&mut raw);
-    let key = SecretBytes::new(raw);
+    let key = random_key(random);
     let parts = if shares == 1 && threshold == 1 {
         vec![key.clone()]
     } else {

@@ -100,6 +100,7 @@ verb_forward() { # port address:port
 			until_true 5 gone "$pid" || fault "the forward of port $1 does not end"
 		fi
 	fi
+	: >"$ref.log"
 	setsid "$BIN/labkube" forward "127.0.0.1:$1" "/var/run/netns/$LAB-cp" "$2" >"$ref.log" 2>&1 </dev/null &
 	pid=$!
 	echo $pid >"$ref.pid"

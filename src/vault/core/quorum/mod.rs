@@ -8,14 +8,18 @@ mod rekey;
 mod root_token;
 #[cfg(test)]
 mod tests;
+mod verification;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use rekey::{RekeyProgress, RekeyTarget, RekeyWish, Rekeyed, VerifyProgress};
+pub use rekey::{RekeyProgress, RekeyTarget, RekeyWish};
 pub use root_token::{OTP_CHARS, RootProgress};
+pub use verification::{Rekeyed, VerifyProgress};
+
+use collected::Collected;
 
 use super::error::CoreError;
 use super::kernel::Kernel;
@@ -42,6 +46,16 @@ pub enum Given<T> {
     /// How far the operation is, or its result.
     Taken(T),
     /// The shares do not fit together, or not this vault; counting starts again. The text is for the caller.
+    Wrong(String),
+}
+
+/// What one more share comes to.
+enum Verdict {
+    /// More are needed.
+    More,
+    /// They are shares of the key that gives authority.
+    Quorum,
+    /// They are not; counting starts again. The text is for the caller.
     Wrong(String),
 }
 
@@ -84,21 +98,32 @@ impl Kernel<'_> {
         Ok(config)
     }
 
-    /// Whether `parts` are shares of that key; the text if not.
-    async fn is_quorum(&self, parts: &[SecretBytes]) -> Result<Result<(), String>, LogicalError> {
+    /// Adds a share to what `collected` holds of the key that is split as `of` says.
+    async fn collect(
+        &self,
+        collected: &mut Collected,
+        (nonce, share): (&str, SecretBytes),
+        of: &SealConfig,
+        operation: &str,
+    ) -> Result<Verdict, LogicalError> {
+        let Some(parts) = collected.give(nonce, share, of, operation)? else { return Ok(Verdict::More) };
         let cluster = self.cluster_id();
         let fits = if self.core.parts().seal.automatic().is_some() {
             let Some(verifier) = self.transaction.get(records::RECOVERY_KEY).await? else {
                 let text = "this vault was made by a version that kept nothing to check recovery keys with";
                 return Err(LogicalError::Invalid(text.to_owned()));
             };
-            join_key(parts).is_ok_and(|key| recovery_verifier(cluster, &key) == verifier)
+            join_key(&parts).is_ok_and(|key| recovery_verifier(cluster, &key) == verifier)
         } else {
             let record = self.transaction.get_sealed(records::SEAL_KEYS).await?.unwrap_or_default();
             let wrapped: Wrapped = from_json(records::SEAL_KEYS, &record)?;
-            unwrap_by_shares(cluster, &wrapped, parts).is_ok()
+            unwrap_by_shares(cluster, &wrapped, &parts).is_ok()
         };
-        Ok(if fits { Ok(()) } else { Err("the key shares do not fit; give all of them again".to_owned()) })
+        Ok(if fits {
+            Verdict::Quorum
+        } else {
+            Verdict::Wrong("the key shares do not fit; give all of them again".to_owned())
+        })
     }
 
     fn ended(&self, nonce: &str, share: &SecretBytes) -> Ended {
@@ -123,11 +148,11 @@ impl Kernel<'_> {
         Ok(self.transaction.put(key, to_json(key, record)?)?)
     }
 
-    fn put_seal_config(&self, shares: u8, threshold: u8) -> Result<(), LogicalError> {
+    /// Stores how the new key is split, with which the answer of init is void.
+    fn put_split(&self, shares: u8, threshold: u8) -> Result<(), LogicalError> {
         let kind = self.core.parts().seal.kind().to_owned();
         let config = to_json(records::SEAL_CONFIG, &SealConfig { kind, shares, threshold })?;
         self.transaction.put_plain(records::SEAL_CONFIG, Bytes::copy_from_slice(config.expose()))?;
-        // It names shares that nobody can use any more.
         Ok(self.transaction.delete(records::INIT_ANSWER)?)
     }
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::collected::Collected;
-use super::{Ended, Given, exposed, recovery_verifier, stored};
+use super::verification::Verifying;
+use super::{Ended, Given, Verdict, exposed, recovery_verifier, stored};
 use crate::base::secret::SecretBytes;
 use crate::vault::barrier::{KEYRING_PATH, ROOT_KEY_PATH, Stored};
 use crate::vault::core::init::check_shares;
@@ -13,7 +14,7 @@ use crate::vault::core::open::to_json;
 use crate::vault::core::records;
 use crate::vault::core::status::SealConfig;
 use crate::vault::logical::LogicalError;
-use crate::vault::seal::{join_key, split_new_key, wrap_by_key};
+use crate::vault::seal::{split_new_key, wrap_by_key};
 
 /// Which key's shares are replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum RekeyTarget {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RekeyWish {
     /// Shares to make.
     pub shares: u8,
@@ -58,75 +59,33 @@ pub struct RekeyProgress {
     pub keys: Vec<SecretBytes>,
 }
 
-/// How far the verification of new shares is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifyProgress {
-    /// Names the verification.
-    pub nonce: String,
-    /// New shares needed.
-    pub threshold: u8,
-    /// New shares.
-    pub shares: u8,
-    /// New shares given so far.
-    pub progress: usize,
-}
-
-/// What a new share has led to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rekeyed {
-    /// More are needed.
-    Verifying(VerifyProgress),
-    /// The new shares are in force.
-    Done {
-        /// Names the verification.
-        nonce: String,
-    },
-}
-
 /// What is stored of a rekey.
 #[derive(Serialize, Deserialize)]
-struct RekeyRecord {
-    wish: StoredWish,
+pub(super) struct RekeyRecord {
+    pub(super) wish: RekeyWish,
     /// Until enough shares of the present key were given.
     authorising: Option<Collected>,
     /// Since then, if the new shares are to be verified.
-    verifying: Option<Verifying>,
+    pub(super) verifying: Option<Verifying>,
     /// Once the new shares are in force.
-    ended: Option<Ended>,
+    pub(super) ended: Option<Ended>,
     /// The answer to the last share of the present key, for whoever lost it.
-    issued: Option<Issued>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct StoredWish {
-    shares: u8,
-    threshold: u8,
-    verify: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Verifying {
-    collected: Collected,
-    key: Stored,
+    pub(super) issued: Option<Issued>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Issued {
+pub(super) struct Issued {
     by: Ended,
     keys: Vec<Stored>,
-    verification_nonce: Option<String>,
+    pub(super) verification_nonce: Option<String>,
 }
 
 impl RekeyTarget {
-    fn path(self) -> &'static str {
+    pub(super) fn path(self) -> &'static str {
         match self {
             Self::Unseal => records::REKEY,
             Self::Recovery => records::RECOVERY_REKEY,
         }
-    }
-
-    fn none() -> LogicalError {
-        LogicalError::Invalid("no rekey in progress".to_owned())
     }
 }
 
@@ -165,19 +124,10 @@ impl RekeyRecord {
             keys: exposed(issued.keys.clone()),
         }
     }
-
-    fn verification(&self, verifying: &Verifying) -> VerifyProgress {
-        VerifyProgress {
-            nonce: verifying.collected.nonce.clone(),
-            threshold: self.wish.threshold,
-            shares: self.wish.shares,
-            progress: verifying.collected.progress(),
-        }
-    }
 }
 
 impl Kernel<'_> {
-    async fn rekey_authority(&self, target: RekeyTarget) -> Result<SealConfig, LogicalError> {
+    pub(super) async fn rekey_authority(&self, target: RekeyTarget) -> Result<SealConfig, LogicalError> {
         let is_automatic = self.core.parts().seal.automatic().is_some();
         let text = match (target, is_automatic) {
             (RekeyTarget::Unseal, true) => {
@@ -191,7 +141,10 @@ impl Kernel<'_> {
         Err(LogicalError::Invalid(text.to_owned()))
     }
 
-    async fn rekey_record(&self, target: RekeyTarget) -> Result<Option<RekeyRecord>, LogicalError> {
+    pub(super) async fn rekey_record(
+        &self,
+        target: RekeyTarget,
+    ) -> Result<Option<RekeyRecord>, LogicalError> {
         self.record(target.path()).await
     }
 
@@ -219,11 +172,11 @@ impl Kernel<'_> {
         if progress.started {
             return Err(LogicalError::Invalid("rekey already in progress".to_owned()));
         }
-        let RekeyWish { shares, threshold, verify } = wish;
+        let RekeyWish { shares, threshold, .. } = wish;
         check_shares("secret", shares, threshold)
             .map_err(|error| LogicalError::Invalid(error.to_string()))?;
         let record = RekeyRecord {
-            wish: StoredWish { shares, threshold, verify },
+            wish,
             authorising: Some(Collected::new(self.random())),
             verifying: None,
             ended: None,
@@ -245,30 +198,22 @@ impl Kernel<'_> {
         share: SecretBytes,
     ) -> Result<Given<RekeyProgress>, LogicalError> {
         let config = self.rekey_authority(target).await?;
-        let mut record = self.rekey_record(target).await?.ok_or_else(RekeyTarget::none)?;
+        let mut record = self.rekey_record(target).await?.ok_or_else(no_rekey)?;
         let Some(mut collected) = record.authorising.take() else {
             let issued = record.issued.clone().filter(|issued| self.is_again(&issued.by, nonce, &share));
-            let issued = issued.ok_or_else(RekeyTarget::none)?;
+            let issued = issued.ok_or_else(no_rekey)?;
             return Ok(Given::Taken(record.answer(&issued, config.threshold)));
         };
         let by = self.ended(nonce, &share);
-        let parts = collected.give(nonce, share, &config, "rekey")?;
-        let verdict = match &parts {
-            Some(parts) => Some(self.is_quorum(parts).await?),
-            None => None,
-        };
-        let answer = match verdict {
-            Some(Ok(())) => {
-                let issued = self.make_shares(target, &mut record, by).await?;
-                Given::Taken(record.answer(&issued, config.threshold))
-            }
-            Some(Err(text)) => {
-                record.authorising = Some(collected);
-                Given::Wrong(text)
-            }
-            None => {
-                record.authorising = Some(collected);
-                Given::Taken(record.progress(config.threshold))
+        let verdict = self.collect(&mut collected, (nonce, share), &config, "rekey").await?;
+        let answer = if matches!(verdict, Verdict::Quorum) {
+            let issued = self.make_shares(target, &mut record, by).await?;
+            Given::Taken(record.answer(&issued, config.threshold))
+        } else {
+            record.authorising = Some(collected);
+            match verdict {
+                Verdict::Wrong(text) => Given::Wrong(text),
+                Verdict::More | Verdict::Quorum => Given::Taken(record.progress(config.threshold)),
             }
         };
         self.put_record(target.path(), &record)?;
@@ -282,7 +227,7 @@ impl Kernel<'_> {
         record: &mut RekeyRecord,
         by: Ended,
     ) -> Result<Issued, LogicalError> {
-        let StoredWish { shares, threshold, verify } = record.wish;
+        let RekeyWish { shares, threshold, verify } = record.wish;
         let (key, parts) = split_new_key(self.random(), shares, threshold)
             .map_err(|error| LogicalError::Internal(error.to_string()))?;
         let mut verification_nonce = None;
@@ -300,22 +245,22 @@ impl Kernel<'_> {
     }
 
     /// Stores what the new key opens, and that it is split so.
-    async fn put_in_force(
+    pub(super) async fn put_in_force(
         &self,
         target: RekeyTarget,
         key: &SecretBytes,
-        wish: StoredWish,
+        wish: RekeyWish,
     ) -> Result<(), LogicalError> {
         let cluster = self.cluster_id();
         match target {
             RekeyTarget::Unseal => {
-                let (keyring, root) = self.transaction.stored_keys().await?;
-                let new = self.open.barrier.rekey((&keyring, root.as_deref()))?;
+                let stored = self.transaction.key_records().await?;
+                let new = self.open.barrier.rekey(&stored)?;
                 let wrapped = wrap_by_key(self.random(), cluster, key, &new.root)
                     .map_err(|error| LogicalError::Internal(error.to_string()))?;
                 let wrapped = to_json(records::SEAL_KEYS, &wrapped)?;
-                self.transaction.put_plain(KEYRING_PATH, new.keyring_record)?;
-                self.transaction.put_plain(ROOT_KEY_PATH, new.root_key_record)?;
+                self.transaction.put_plain(KEYRING_PATH, new.records.keyring)?;
+                self.transaction.put_plain(ROOT_KEY_PATH, new.records.root_key)?;
                 self.transaction.put_plain(records::SEAL_KEYS, Bytes::copy_from_slice(wrapped.expose()))?;
                 self.install_later(new.keys);
             }
@@ -323,7 +268,7 @@ impl Kernel<'_> {
                 self.transaction.put(records::RECOVERY_KEY, recovery_verifier(cluster, key))?;
             }
         }
-        self.put_seal_config(wish.shares, wish.threshold)
+        self.put_split(wish.shares, wish.threshold)
     }
 
     /// Ends a rekey that is not in force yet, if there is one, and forgets all shares.
@@ -334,79 +279,8 @@ impl Kernel<'_> {
         self.rekey_authority(target).await?;
         Ok(self.transaction.delete(target.path())?)
     }
+}
 
-    /// How far the verification of new shares is.
-    ///
-    /// # Errors
-    /// [`LogicalError::Invalid`] if there is nothing to verify.
-    pub async fn verification(&self, target: RekeyTarget) -> Result<VerifyProgress, LogicalError> {
-        let (record, verifying) = self.to_verify(target).await?;
-        Ok(record.verification(&verifying))
-    }
-
-    async fn to_verify(&self, target: RekeyTarget) -> Result<(RekeyRecord, Verifying), LogicalError> {
-        self.rekey_authority(target).await?;
-        let none = || LogicalError::Invalid("no rekey verification in progress".to_owned());
-        let mut record = self.rekey_record(target).await?.ok_or_else(none)?;
-        let verifying = record.verifying.take().ok_or_else(none)?;
-        Ok((record, verifying))
-    }
-
-    /// Gives one of the new shares; with the last one needed they are in force.
-    ///
-    /// # Errors
-    /// [`LogicalError::Invalid`] if there is nothing to verify, for another nonce, or for what cannot be a share.
-    pub async fn give_new_share(
-        &self,
-        target: RekeyTarget,
-        nonce: &str,
-        share: SecretBytes,
-    ) -> Result<Given<Rekeyed>, LogicalError> {
-        if let Some(ended) = self.rekey_record(target).await?.and_then(|record| record.ended)
-            && self.is_again(&ended, nonce, &share)
-        {
-            return Ok(Given::Taken(Rekeyed::Done { nonce: nonce.to_owned() }));
-        }
-        let (mut record, mut verifying) = self.to_verify(target).await?;
-        let StoredWish { shares, threshold, .. } = record.wish;
-        let of = SealConfig { kind: String::new(), shares, threshold };
-        let ended = self.ended(nonce, &share);
-        let parts = verifying.collected.give(nonce, share, &of, "rekey verification")?;
-        let Some(parts) = parts else {
-            let progress = record.verification(&verifying);
-            record.verifying = Some(verifying);
-            self.put_record(target.path(), &record)?;
-            return Ok(Given::Taken(Rekeyed::Verifying(progress)));
-        };
-        let is_right = join_key(&parts).is_ok_and(|key| key == verifying.key.0);
-        if is_right {
-            self.put_in_force(target, &verifying.key.0, record.wish).await?;
-            // The shares are where they belong: nobody needs to be told again.
-            (record.issued, record.ended) = (None, Some(ended));
-        } else {
-            record.verifying = Some(verifying);
-        }
-        self.put_record(target.path(), &record)?;
-        Ok(if is_right {
-            Given::Taken(Rekeyed::Done { nonce: nonce.to_owned() })
-        } else {
-            Given::Wrong("the new key shares do not fit together; give all of them again".to_owned())
-        })
-    }
-
-    /// Begins the verification anew, under another nonce.
-    ///
-    /// # Errors
-    /// [`LogicalError::Invalid`] if there is nothing to verify.
-    pub async fn restart_verification(&self, target: RekeyTarget) -> Result<VerifyProgress, LogicalError> {
-        let (mut record, mut verifying) = self.to_verify(target).await?;
-        verifying.collected = Collected::new(self.random());
-        let progress = record.verification(&verifying);
-        if let Some(issued) = &mut record.issued {
-            issued.verification_nonce = Some(progress.nonce.clone());
-        }
-        record.verifying = Some(verifying);
-        self.put_record(target.path(), &record)?;
-        Ok(progress)
-    }
+fn no_rekey() -> LogicalError {
+    LogicalError::Invalid("no rekey in progress".to_owned())
 }

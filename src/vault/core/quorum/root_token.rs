@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::collected::Collected;
-use super::{Ended, Given};
+use super::{Ended, Given, Verdict};
 use crate::base::id;
 use crate::base::secret::{SecretBytes, SecretString};
 use crate::vault::barrier::Stored;
@@ -120,12 +120,8 @@ impl Kernel<'_> {
             return Ok(Given::Taken(complete(nonce, again)));
         };
         let ended = self.ended(nonce, &share);
-        let parts = running.collected.give(nonce, share, &config, OPERATION)?;
-        let verdict = match &parts {
-            Some(parts) => Some(self.is_quorum(parts).await?),
-            None => None,
-        };
-        if let Some(Ok(())) = verdict {
+        let verdict = self.collect(&mut running.collected, (nonce, share), &config, OPERATION).await?;
+        if matches!(verdict, Verdict::Quorum) {
             let encoded = self.encoded_root_token(&running.otp).await?;
             let token = Some(encoded.clone());
             let record = RootRecord { running: None, ended: Some(ended), encoded_token: token };
@@ -136,8 +132,8 @@ impl Kernel<'_> {
         let record = RootRecord { running: Some(running), ended: None, encoded_token: None };
         self.put_record(records::GENERATE_ROOT, &record)?;
         Ok(match verdict {
-            Some(Err(text)) => Given::Wrong(text),
-            _ => Given::Taken(shown),
+            Verdict::Wrong(text) => Given::Wrong(text),
+            Verdict::More | Verdict::Quorum => Given::Taken(shown),
         })
     }
 

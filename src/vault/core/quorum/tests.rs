@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::base::clock::UnixMillis;
 use crate::base::random::SystemRandom;
 use crate::base::secret::SecretBytes;
-use crate::vault::barrier::{Barrier, BarrierTransaction, KEYRING_PATH, Keyring};
+use crate::vault::barrier::{Barrier, BarrierTransaction, KEYRING_PATH, KeyRecords, Keyring};
 use crate::vault::core::Core;
 use crate::vault::core::testing::{Vault, core_with, sealed};
 use crate::vault::logical::Operation;
-use crate::vault::physical::{Backend, Consistency, Ledger};
+use crate::vault::physical::{Consistency, Ledger};
 use crate::vault::seal::ShamirSeal;
 use serde_json::json;
 
@@ -50,9 +50,11 @@ async fn a_rotation_builds_on_what_is_stored_and_not_on_memory() {
     vault.core.unseal(&vault.backend, answer.keys[0].clone()).await.expect("unsealed");
     let other = second(&vault, &answer.keys[0]).await;
     assert_eq!(vault.ask(&vault.root, Operation::Update, "sys/rotate", json!({})).await.0, 204);
-    let stored = vault.backend.get(KEYRING_PATH).await.expect("read").value.expect("a keyring");
     let barrier = Arc::clone(&other.open.load_full().expect("unsealed").barrier);
-    let (record, keys) = barrier.rotate((&stored, None), UnixMillis(9)).expect("rotated");
+    let ledger: Arc<dyn Ledger> = Arc::clone(&vault.ledger) as _;
+    let transaction = BarrierTransaction::new(ledger, Arc::clone(&barrier), Consistency::Pending);
+    let stored = transaction.key_records().await.expect("read");
+    let (record, keys) = barrier.rotate(&stored, UnixMillis(9)).expect("rotated");
     barrier.install(keys);
     assert_eq!(barrier.status().term, 3, "beside term 2, which this node had not known");
     let root = barrier.root_key();
@@ -66,25 +68,26 @@ async fn a_rotation_builds_on_what_is_stored_and_not_on_memory() {
 fn a_rotation_and_a_new_root_key_in_one_commit_are_both_followed() {
     let ring = Keyring::generate(&SystemRandom, UnixMillis(1)).expect("keyring");
     let barrier = Barrier::new("c".to_owned(), Arc::new(SystemRandom), SecretBytes::new(vec![1; 32]), ring);
-    let first = barrier.keyring_record().expect("record");
+    let first = barrier.key_records().expect("records");
     let open = |root: SecretBytes, record: &[u8]| {
         Barrier::open("c".to_owned(), Arc::new(SystemRandom), root, record).expect("opened")
     };
-    let follower = open(barrier.root_key(), &first);
-    let (rotated, of_rotation) = barrier.rotate((&first, None), UnixMillis(2)).expect("rotated");
-    let new = barrier.rekey((&rotated, None)).expect("a new root key");
+    let follower = open(barrier.root_key(), &first.keyring);
+    let (keyring, of_rotation) = barrier.rotate(&first, UnixMillis(2)).expect("rotated");
+    let new = barrier.rekey(&KeyRecords { keyring, ..first.clone() }).expect("a new root key");
     // The later one is installed first: the earlier one must not take its place.
     barrier.install(new.keys);
     barrier.install(of_rotation);
     assert_eq!(barrier.root_key(), new.root);
     assert_eq!(barrier.status().term, 2);
     let written = barrier.encrypt("a", b"x").expect("encrypted");
-    follower.refresh(&new.keyring_record, Some(&new.root_key_record)).expect("followed");
+    follower.refresh(&new.records).expect("followed");
     assert_eq!(follower.decrypt("a", &written).expect("decrypted").expose(), b"x");
     assert_eq!(follower.root_key(), new.root);
-    let later = open(new.root, &new.keyring_record);
+    let later = open(new.root, &new.records.keyring);
     assert_eq!(later.decrypt("a", &written).expect("decrypted").expose(), b"x");
-    assert!(follower.refresh(&first, None).is_err(), "the old root key is forgotten");
+    let nothing = KeyRecords { root_key: "x".into(), ..first };
+    assert!(follower.refresh(&nothing).is_err(), "the old root key is forgotten");
 }
 
 #[tokio::test]
@@ -95,10 +98,10 @@ async fn a_keyring_that_waits_for_its_commit_is_not_taken_up() {
     let begin =
         || BarrierTransaction::new(Arc::clone(&ledger), Arc::clone(&open.barrier), Consistency::Pending);
     let transaction = begin();
-    let (keyring, root) = transaction.stored_keys().await.expect("read");
-    let (record, _) = open.barrier.rotate((&keyring, root.as_deref()), UnixMillis(9)).expect("rotated");
+    let stored = transaction.key_records().await.expect("read");
+    let (record, _) = open.barrier.rotate(&stored, UnixMillis(9)).expect("rotated");
     transaction.put_plain(KEYRING_PATH, record).expect("put");
     transaction.refresh_keys().await.expect("refreshed");
     assert_eq!(open.barrier.status().term, 1);
-    assert_ne!(transaction.stored_keys().await.expect("read").0, keyring, "its own write is seen");
+    assert_ne!(transaction.key_records().await.expect("read"), stored, "its own write is seen");
 }

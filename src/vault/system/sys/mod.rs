@@ -48,12 +48,6 @@ const SUDO: &[&str] = &["auth/*", "remount", "rotate", "rotate/keyring", "seal",
 /// Writes that have the same effect once and twice, whatever others do in between: questions asked by POST, and
 /// what only ever takes something away for good.
 const REPEATABLE_WRITES: &[&str] = &[
-    // The same share again changes nothing and is answered as before.
-    "generate-root/update",
-    "rekey/update",
-    "rekey/verify",
-    "rekey-recovery-key/update",
-    "rekey-recovery-key/verify",
     "capabilities",
     "capabilities-accessor",
     "capabilities-self",
