@@ -82,34 +82,40 @@ volumes() { # a storage class and the volumes of every node
 # --- down ---
 
 # Kubelets change settings of the whole host, and the first network namespace of a host mounts their folder. The first
-# lab notes how things were, the last one puts them back.
+# lab notes how things were, the last one puts them back. What is left over from before a restart of the host is neither
+# a lab nor a note of how this host was.
+boot_id=$(cat /proc/sys/kernel/random/boot_id)
+
 remember_host() {
 	exec 9>"$STATE/lock"
 	flock 9
-	if [ ! -f "$STATE/netns.before" ]; then
+	echo "$boot_id" >"$DIR/boot"
+	if [ "$(cat "$STATE/boot.before" 2>/dev/null)" != "$boot_id" ]; then
 		if mountpoint -q /run/netns; then echo mount; elif [ -d /run/netns ]; then echo folder; else echo nothing; fi \
 			>"$STATE/netns.before"
+		sysctl vm.overcommit_memory kernel.panic kernel.panic_on_oops \
+			vm.panic_on_oom kernel.keys.root_maxkeys kernel.keys.root_maxbytes | tr -d ' ' >"$STATE/sysctl.before"
+		echo "$boot_id" >"$STATE/boot.before"
 	fi
-	[ -f "$STATE/sysctl.before" ] || sysctl vm.overcommit_memory kernel.panic kernel.panic_on_oops \
-		vm.panic_on_oom kernel.keys.root_maxkeys kernel.keys.root_maxbytes | tr -d ' ' >"$STATE/sysctl.before"
 	exec 9>&-
 }
 
 restore_host() {
 	exec 9>"$STATE/lock"
 	flock 9
-	if [ -f "$STATE/sysctl.before" ] && [ -z "$(find "$STATE" -mindepth 1 -maxdepth 1 -type d)" ]; then
+	if [ "$(cat "$STATE/boot.before" 2>/dev/null)" = "$boot_id" ] && ! labs_of_this_boot; then
 		sysctl -qp "$STATE/sysctl.before" >/dev/null || true
-		rm "$STATE/sysctl.before"
 		restore_netns
+		rm -f "$STATE"/*.before
 	fi
 	exec 9>&-
 }
 
+labs_of_this_boot() { grep -qsx "$boot_id" "$STATE"/*/boot; }
+
 restore_netns() {
 	local before
-	before=$(cat "$STATE/netns.before" 2>/dev/null || echo mount)
-	rm -f "$STATE/netns.before"
+	before=$(cat "$STATE/netns.before")
 	# Somebody else's namespaces may have come meanwhile: then the folder stays.
 	[ "$before" != mount ] && mountpoint -q /run/netns && [ -z "$(ls -A /run/netns)" ] || return 0
 	umount /run/netns

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,13 +13,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prost::Message;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tonic::client::Grpc;
 use tonic::metadata::{AsciiMetadataValue, MetadataValue};
@@ -29,6 +25,7 @@ use tonic_prost::ProstCodec;
 
 use super::answer::{Answer, Failure, Trouble, describe};
 use super::proto::{STATUS, StatusRequest, StatusResponse};
+use super::tls::{CERTIFICATE, Tls, encrypt, refusal};
 use crate::base::task::{self, Guarded};
 use crate::vault::physical::unusable::Unusable;
 
@@ -71,13 +68,6 @@ impl Address {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Some(Self { text, host, port, is_tls, origin })
     }
-}
-
-/// Whom to expect at the other end of TLS.
-pub(super) struct Tls {
-    pub(super) config: Arc<ClientConfig>,
-    /// Instead of the host of the address.
-    pub(super) server_name: Option<String>,
 }
 
 /// A connection. Calls share it.
@@ -176,8 +166,13 @@ impl Connection {
             origin: address.origin.clone(),
             driver,
         };
-        connection.vet(token).await?;
-        Ok(connection)
+        match (connection.vet(token).await, tls) {
+            (Ok(()), _) => Ok(connection),
+            (Err(Trouble::Away(reason)), Some(tls)) if connection.is_closed() => {
+                Err(refusal(address, peer, tls).await.unwrap_or(Trouble::Away(reason)))
+            }
+            (Err(trouble), _) => Err(trouble),
+        }
     }
 
     /// Whether the other end is known to be gone.
@@ -297,8 +292,8 @@ fn parts(version: &str) -> Option<(u32, u32)> {
 fn broken(address: &str, reason: String) -> Trouble {
     let (is_tls, address) = (address.starts_with("https://"), address.to_owned());
     // TLS 1.3 refuses a client only after its handshake, in what is read first.
-    if reason.contains("received fatal alert") {
-        let check = "tls_cert_file and tls_key_file";
+    if let Some(at) = reason.find("received fatal alert") {
+        let (reason, check) = (reason[at..].to_owned(), CERTIFICATE);
         return Trouble::Unusable(Unusable::Refused { address, reason, check });
     }
     let is_foreign = ["frame with invalid size", "unspecific protocol error", "invalid preface"]
@@ -309,38 +304,6 @@ fn broken(address: &str, reason: String) -> Trouble {
     }
     let hint = if is_tls { "" } else { " (does it want TLS?)" };
     Trouble::Away(format!("{address}: {reason}{hint}"))
-}
-
-async fn encrypt(
-    address: &Address,
-    tls: &Tls,
-    stream: TcpStream,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Trouble> {
-    let name = tls.server_name.as_deref().unwrap_or(&address.host).to_owned();
-    let name = ServerName::try_from(name.clone()).map_err(|error| {
-        Trouble::Unusable(Unusable::Setting { key: "tls_server_name", reason: format!("{name:?}: {error}") })
-    })?;
-    let connector = TlsConnector::from(Arc::clone(&tls.config));
-    connector.connect(name, stream).await.map_err(|error| refused_by_tls(address, &error))
-}
-
-/// Why a handshake failed.
-fn refused_by_tls(address: &Address, error: &std::io::Error) -> Trouble {
-    let text = address.text.clone();
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let reason = describe(error);
-    match inner {
-        Some(rustls::Error::InvalidCertificate(_)) => {
-            Trouble::Unusable(Unusable::Untrusted { address: text, reason })
-        }
-        Some(rustls::Error::AlertReceived(_)) => {
-            let check = "tls_cert_file and tls_key_file";
-            Trouble::Unusable(Unusable::Refused { address: text, reason, check })
-        }
-        Some(_) => Trouble::Unusable(Unusable::WrongService { address: text, expected: "etcd", reason }),
-        // A server that speaks no TLS hangs up, as one does that is about to end.
-        None => Trouble::Away(format!("{text}: {reason} (does it speak TLS?)")),
-    }
 }
 
 async fn handshake<S>(

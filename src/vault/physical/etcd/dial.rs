@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use tonic::metadata::AsciiMetadataValue;
 
 use super::answer::Trouble;
-use super::connect::{Address, Connection, Tls};
+use super::connect::{Address, Connection};
+use super::tls::Tls;
 use crate::config::ClientTls;
 use crate::vault::physical::tls::client_config;
 use crate::vault::physical::unusable::Unusable;

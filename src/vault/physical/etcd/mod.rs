@@ -15,6 +15,7 @@ mod keys;
 mod open;
 mod proto;
 mod register;
+mod tls;
 mod watch;
 
 pub use backend::EtcdBackend;

@@ -17,10 +17,6 @@ use crate::vault::physical::unusable::Unusable;
 
 /// How long the first contact may take.
 const FIRST_CONTACT: Duration = Duration::from_secs(5);
-/// How often it is tried while nothing is certain: a server that refuses this node may close the connection before its
-/// reason has been read.
-const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Opens storage and lock in the etcd that `config` names; both share a connection. Must be called on a Tokio runtime.
 ///
@@ -47,18 +43,7 @@ pub async fn open(config: &EtcdStorage) -> Result<(EtcdBackend, EtcdRegister), U
 /// Connects, logs in, and tries out the rights without writing anything.
 async fn try_out(client: &Client, keys: &Keys) -> Result<(), Trouble> {
     let path = keys.path();
-    let mut attempt = 1;
-    loop {
-        match client.enter().await.map_err(|failure| judge(failure, path)) {
-            Ok(_) => break,
-            Err(Trouble::Away(reason)) if attempt < ATTEMPTS => {
-                tracing::debug!(reason, attempt, "the first contact failed");
-                attempt += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(trouble) => return Err(trouble),
-        }
-    }
+    client.enter().await.map_err(|failure| judge(failure, path))?;
     let tried: Result<TxnResponse, Failure> = client.read(TXN, rights(keys)).await;
     tried.map(|_| ()).map_err(|failure| judge(failure, path))
 }

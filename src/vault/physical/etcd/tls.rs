@@ -1,0 +1,75 @@
+//! TLS with a member: the handshake, and what refusals mean.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::answer::{Trouble, describe};
+use super::connect::Address;
+use crate::vault::physical::unusable::Unusable;
+
+/// What a member that refuses this node looked at.
+pub(super) const CERTIFICATE: &str = "tls_cert_file and tls_key_file";
+/// How long a member may take to refuse a node that says nothing.
+const LISTEN: Duration = Duration::from_secs(1);
+
+/// Whom to expect at the other end of TLS.
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    /// Instead of the host of the address.
+    pub(super) server_name: Option<String>,
+}
+
+/// A handshake with the member that `address` names.
+pub(super) async fn encrypt(
+    address: &Address,
+    tls: &Tls,
+    stream: TcpStream,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Trouble> {
+    let name = tls.server_name.as_deref().unwrap_or(&address.host).to_owned();
+    let name = ServerName::try_from(name.clone()).map_err(|error| {
+        Trouble::Unusable(Unusable::Setting { key: "tls_server_name", reason: format!("{name:?}: {error}") })
+    })?;
+    let connector = TlsConnector::from(Arc::clone(&tls.config));
+    connector.connect(name, stream).await.map_err(|error| refused_by_tls(address, &error))
+}
+
+/// Why a server hangs up after the handshake, if it says so to who only listens. What is sent to a server that has hung
+/// up already can take its reason away before it was read.
+pub(super) async fn refusal(address: &Address, peer: SocketAddr, tls: &Tls) -> Option<Trouble> {
+    let listening = async {
+        let stream = TcpStream::connect(peer).await.ok()?;
+        let mut stream = match encrypt(address, tls, stream).await {
+            Ok(stream) => stream,
+            Err(trouble) => return Some(trouble),
+        };
+        stream.read_u8().await.err().map(|error| refused_by_tls(address, &error))
+    };
+    let trouble = timeout(LISTEN, listening).await.ok()??;
+    matches!(trouble, Trouble::Unusable(_)).then_some(trouble)
+}
+
+/// Why a handshake failed.
+fn refused_by_tls(address: &Address, error: &std::io::Error) -> Trouble {
+    let text = address.text.clone();
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let reason = describe(error);
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            Trouble::Unusable(Unusable::Untrusted { address: text, reason })
+        }
+        Some(rustls::Error::AlertReceived(_)) => {
+            Trouble::Unusable(Unusable::Refused { address: text, reason, check: CERTIFICATE })
+        }
+        Some(_) => Trouble::Unusable(Unusable::WrongService { address: text, expected: "etcd", reason }),
+        // A server that speaks no TLS hangs up, as one does that is about to end.
+        None => Trouble::Away(format!("{text}: {reason} (does it speak TLS?)")),
+    }
+}
