@@ -4,6 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::error::LogicalError;
 use super::fields::Fields;
@@ -13,6 +14,8 @@ use crate::base::class::ErrorClass;
 /// Most names that one list answer carries; beyond it the caller must page with `after` and `limit`.
 pub const LISTED_NAMES_MAX: usize = 100_000;
 const PAGE: usize = 1_000;
+/// Room that most records fit into.
+const USUAL_BYTES: usize = 1 << 10;
 
 /// Reads the record at `key`; `None` if it is absent.
 ///
@@ -40,17 +43,15 @@ pub async fn write<T: Serialize>(
     storage.put(key, encode(record)?).await
 }
 
-/// JSON of `record` in one buffer of the right size: a buffer that grows would leave copies of a secret behind.
+/// JSON of `record`; no copy of it is left behind in memory.
 ///
 /// # Errors
 /// [`LogicalError::Internal`] if it has no JSON form.
 pub fn encode<T: Serialize + ?Sized>(record: &T) -> Result<SecretValue, LogicalError> {
     let fault = |e: serde_json::Error| LogicalError::Internal(format!("failed to encode a record: {e}"));
-    let mut size = Counter(0);
-    serde_json::to_writer(&mut size, record).map_err(fault)?;
-    let mut bytes = Vec::with_capacity(size.0);
+    let mut bytes = Wiped(Zeroizing::new(Vec::with_capacity(USUAL_BYTES)));
     serde_json::to_writer(&mut bytes, record).map_err(fault)?;
-    Ok(SecretValue::new(bytes))
+    Ok(SecretValue::new(std::mem::take(&mut *bytes.0)))
 }
 
 /// The record in `value`.
@@ -103,12 +104,18 @@ pub async fn list(
     Ok(names)
 }
 
-/// Counts bytes instead of keeping them.
-struct Counter(usize);
+/// A buffer that wipes what it leaves when it grows, which a vector by itself does not.
+struct Wiped(Zeroizing<Vec<u8>>);
 
-impl io::Write for Counter {
+impl io::Write for Wiped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.0.capacity())));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -125,9 +132,23 @@ mod tests {
     use crate::vault::logical::testing::MemoryView;
 
     #[test]
-    fn an_encoded_record_fills_its_buffer_exactly() {
-        let value = encode(&json!({"a": "b"})).unwrap();
-        assert_eq!(value.expose(), br#"{"a":"b"}"#);
+    fn records_of_every_size_come_back() {
+        for length in [0, 1, USUAL_BYTES - 2, USUAL_BYTES, USUAL_BYTES + 1, 9 * USUAL_BYTES] {
+            let record = vec!["\u{e9}".repeat(length), String::new()];
+            assert_eq!(decode::<Vec<String>>(&encode(&record).unwrap()).unwrap(), record);
+        }
+    }
+
+    /// A vector that grew by itself might move, and leave a copy where it was.
+    #[test]
+    fn a_buffer_never_grows_by_itself() {
+        let mut buffer = Wiped(Zeroizing::new(Vec::with_capacity(4)));
+        for piece in ["ab", "cd", "e", "fghi", "", "jklmnopqrstuvw"] {
+            let (before, room) = (buffer.0.as_ptr(), buffer.0.capacity() - buffer.0.len());
+            std::io::Write::write_all(&mut buffer, piece.as_bytes()).unwrap();
+            assert!(room < piece.len() || buffer.0.as_ptr() == before);
+        }
+        assert_eq!(*buffer.0, b"abcdefghijklmnopqrstuvw");
     }
 
     #[test]
