@@ -1,5 +1,8 @@
 //! Compiles what is not Rust: `src/base/memory.c`, for the processors that it is written for.
 
+// Cargo tells a build script everything in its environment.
+#![allow(clippy::disallowed_methods)]
+
 use std::env::var;
 
 fn main() {

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use holdfast::vault::physical::{Backend, FeedEvent, Head};
-use http::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::ceiling::{Ceiling, Change, Shape};
@@ -15,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::http::{Http, until};
 use crate::place;
 use crate::store::Store;
-use crate::wire::Wire;
+use crate::wire::{Wire, on_one_thread};
 
 const CLIENTS: [usize; 3] = [1, 16, 64];
 /// Before the figures count.
@@ -177,9 +175,8 @@ async fn head(outside: &dyn Backend) -> Head {
 
 async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: usize) -> Cost {
     let is_over = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..clients)
-        .map(|client| tokio::spawn(write(active.clone(), client, clients, Arc::clone(&is_over))))
-        .collect();
+    let writers = (0..clients).map(|client| write(active.clone(), client, clients, Arc::clone(&is_over)));
+    let writers = on_one_thread(writers.collect());
     tokio::time::sleep(WARM).await;
     let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid()).collect();
     let (begun, first, before) = (Instant::now(), head(outside).await.seq, Spent::now(&pids));
@@ -187,8 +184,8 @@ async fn load(cluster: &Cluster, outside: &dyn Backend, active: &Http, clients: 
     let (ended, last, after) = (Instant::now(), head(outside).await.seq, Spent::now(&pids));
     is_over.store(true, Ordering::Relaxed);
     let mut times: Vec<Duration> = Vec::new();
-    for written in join_all(writers).await {
-        let within = written.unwrap().into_iter().filter(|(at, _)| (begun..ended).contains(at));
+    for written in writers.join().unwrap() {
+        let within = written.into_iter().filter(|(at, _)| (begun..ended).contains(at));
         times.extend(within.map(|(_, took)| took));
     }
     times.sort_unstable();
@@ -234,8 +231,8 @@ async fn fill(active: &Http) {
 }
 
 async fn put(wire: &mut Wire, number: usize) {
-    let body = Bytes::from_static(br#"{"data":{"value":"0123456789abcdef0123456789abcdef"}}"#);
-    wire.call(Method::PUT, &path(number), body).await;
+    let body = r#"{"data":{"value":"0123456789abcdef0123456789abcdef"}}"#;
+    wire.call("PUT", &path(number), body).await;
 }
 
 /// Writes until it is over, one of so many clients; when each write was acknowledged, and how long it took.

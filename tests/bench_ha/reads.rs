@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::future::join_all;
-use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -15,7 +12,7 @@ use crate::commits::cpu;
 use crate::http::Http;
 use crate::place;
 use crate::store::Store;
-use crate::wire::Wire;
+use crate::wire::{Wire, on_one_thread};
 
 const KEYS: usize = 200;
 const WARM: Duration = Duration::from_secs(1);
@@ -109,12 +106,11 @@ impl Sum {
 
 async fn load(cluster: &Cluster, clients: usize) -> Sum {
     let is_over = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = (0..clients)
-        .map(|client| {
-            let http = cluster.client(client % cluster.nodes.len());
-            tokio::spawn(read(http, client, Arc::clone(&is_over)))
-        })
-        .collect();
+    let readers = (0..clients).map(|client| {
+        let http = cluster.client(client % cluster.nodes.len());
+        read(http, client, Arc::clone(&is_over))
+    });
+    let readers = on_one_thread(readers.collect());
     tokio::time::sleep(WARM).await;
     let pids: Vec<u32> = cluster.nodes.iter().map(|node| node.pid()).collect();
     let (begun, before) = (Instant::now(), cpu(&pids));
@@ -122,8 +118,8 @@ async fn load(cluster: &Cluster, clients: usize) -> Sum {
     let (ended, spent) = (Instant::now(), cpu(&pids) - before);
     is_over.store(true, Ordering::Relaxed);
     let mut reads = 0;
-    for done in join_all(readers).await {
-        reads += done.unwrap().into_iter().filter(|at| (begun..ended).contains(at)).count();
+    for done in readers.join().unwrap() {
+        reads += done.into_iter().filter(|at| (begun..ended).contains(at)).count();
     }
     Sum { reads: reads as f64, seconds: (ended - begun).as_secs_f64(), cpu: spent }
 }
@@ -135,7 +131,7 @@ async fn read(http: Http, client: usize, is_over: Arc<AtomicBool>) -> Vec<Instan
         if is_over.load(Ordering::Relaxed) {
             break;
         }
-        wire.call(Method::GET, &format!("secret/data/read/{number}"), Bytes::new()).await;
+        wire.call("GET", &format!("secret/data/read/{number}"), "").await;
         done.push(Instant::now());
     }
     done

@@ -14,6 +14,8 @@ use crate::vault::physical::{Confirmed, Head};
 
 /// Seconds after which a client should try again what was answered with 503.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// Room that most answers fit into.
+const USUAL_BYTES: usize = 1 << 10;
 /// Header: the state that an answer is based on; clients send it back to read their own writes.
 const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 
@@ -73,9 +75,11 @@ impl Refusal {
 
 /// An answer with a JSON body.
 pub(super) fn json(status: StatusCode, body: &Value) -> Response<HttpBody> {
-    let mut text = body.to_string();
-    text.push('\n');
-    bytes(status, "application/json", text.into_bytes())
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    // Only a map whose keys are no texts has no JSON form, and a buffer takes everything.
+    let _ = serde_json::to_writer(&mut text, body);
+    text.push(b'\n');
+    bytes(status, "application/json", text)
 }
 
 /// An answer without a body.
