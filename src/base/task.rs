@@ -1,9 +1,11 @@
 //! Named tasks and shutdown: the only file that spawns.
 
 use std::future::Future;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +19,39 @@ where
 {
     use tracing::Instrument;
     tokio::spawn(future.instrument(tracing::debug_span!("task", name)))
+}
+
+/// The one thread of what must not wait for requests.
+static APART: LazyLock<Option<Runtime>> = LazyLock::new(|| {
+    let built = Builder::new_multi_thread().worker_threads(1).thread_name("apart").enable_all().build();
+    built.inspect_err(|error| tracing::warn!(%error, "there is no thread for commits alone")).ok()
+});
+
+/// As [`spawn`], on a thread that requests do not share: a busy runtime looks after what has arrived for a connection only
+/// when it has been round all of its tasks. What `future` connects to and starts in its turn lives there as well.
+pub fn spawn_apart<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    use tracing::Instrument;
+    match &*APART {
+        Some(runtime) => runtime.spawn(future.instrument(tracing::debug_span!("task", name))),
+        None => spawn(name, future),
+    }
+}
+
+/// Carries `future` out where [`spawn_apart`] does. It is aborted if the caller stops waiting.
+///
+/// # Errors
+/// [`BrokenOff`] if it panicked.
+pub async fn apart<F>(name: &'static str, future: F) -> Result<F::Output, BrokenOff>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let mut task = Guarded(spawn_apart(name, future));
+    (&mut task.0).await.map_err(|_| BrokenOff(name))
 }
 
 /// A task that ends when its handle is dropped.
@@ -103,6 +138,29 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_runs_apart_waits_for_nothing_here_and_ends_with_its_caller() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        spawn_apart("a message", async move { sender.send(std::thread::current().id()) });
+        // The one thread of this runtime does nothing else until the message is there.
+        assert_ne!(receiver.recv().unwrap(), std::thread::current().id());
+        assert_eq!(apart("a sum", async { 1 + 1 }).await, Ok(2));
+        let broken = apart("a division", async { panic!("on purpose") }).await;
+        assert_eq!(broken, Err::<(), _>(BrokenOff("a division")));
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let forever = apart("a wait", async move {
+            let _sender = sender;
+            std::future::pending::<()>().await;
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(10), forever).await.is_err());
+        // The sender goes with the task.
+        assert!(
+            receiver
+                .recv_timeout(Duration::from_secs(30))
+                .is_err_and(|e| e == std::sync::mpsc::RecvTimeoutError::Disconnected)
+        );
+    }
 
     #[tokio::test]
     async fn what_blocks_runs_to_its_end_and_a_panic_is_told() {

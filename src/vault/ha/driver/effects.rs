@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::active_ledger::ActiveLedger;
 use super::member::{Shared, lock};
 use super::term::Term;
-use crate::base::task::spawn;
+use crate::base::task::{spawn, spawn_apart};
 use crate::vault::ha::election::{Effect, Event, Successor};
 use crate::vault::ha::peer::{PeerAddress, PeerRequest, PeerResponse};
 use crate::vault::physical::{Commit, Head, LockRecord, Swap, Version};
@@ -167,7 +167,7 @@ impl Shared {
     fn promote(self: &Arc<Self>, claim: Head) {
         let term = Arc::new(Term::new(Arc::clone(self), claim));
         *lock(&self.term) = Some(Arc::clone(&term));
-        spawn("ha-commits", Arc::clone(&term).commit_loop());
+        spawn_apart("ha-commits", Arc::clone(&term).commit_loop());
         spawn("ha-checks", Arc::clone(&term).check_loop());
         let shared = Arc::clone(self);
         spawn("ha-promote", async move {

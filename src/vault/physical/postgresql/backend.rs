@@ -85,7 +85,7 @@ impl Shared {
         let link = |purpose| Link::new(&settings, purpose, &wakes);
         let listener = feed::listen(link("listener"), settings.tables.listen(), wakes.clone());
         let shared = Arc::new(Self {
-            writer: link("writer"),
+            writer: link("writer").apart(),
             reader: link("reader"),
             prover: link("prover"),
             turn: tokio::sync::Mutex::default(),

@@ -17,7 +17,7 @@ use super::connect::connect;
 use super::failure::{Failure, chain};
 use super::schema::{Needs, Tables, unblock};
 use crate::base::clock::{Clock, Moment, SystemClock};
-use crate::base::task::{Guarded, Shutdown};
+use crate::base::task::{self, Guarded, Shutdown};
 
 /// For so long after a failed attempt nobody else tries.
 const RETRY: Duration = Duration::from_millis(100);
@@ -231,6 +231,7 @@ impl Session {
 pub(super) struct Link {
     settings: Arc<Settings>,
     purpose: &'static str,
+    is_apart: bool,
     wakes: Wakes,
     slot: Mutex<Slot>,
 }
@@ -243,7 +244,13 @@ struct Slot {
 
 impl Link {
     pub(super) fn new(settings: &Arc<Settings>, purpose: &'static str, wakes: &Wakes) -> Self {
-        Self { settings: Arc::clone(settings), purpose, wakes: wakes.clone(), slot: Mutex::default() }
+        let (settings, wakes) = (Arc::clone(settings), wakes.clone());
+        Self { settings, purpose, is_apart: false, wakes, slot: Mutex::default() }
+    }
+
+    /// With connections that live on the thread that sends commits.
+    pub(super) fn apart(self) -> Self {
+        Self { is_apart: true, ..self }
     }
 
     /// The session.
@@ -261,10 +268,17 @@ impl Link {
         {
             return Err(failure.clone());
         }
-        let connecting = connect(&self.settings, self.purpose, &self.wakes);
-        let connected = tokio::time::timeout(CONNECT_MOST, connecting).await;
+        let (settings, purpose, wakes) = (Arc::clone(&self.settings), self.purpose, self.wakes.clone());
+        let connecting = async move { connect(&settings, purpose, &wakes).await };
+        let connected = tokio::time::timeout(CONNECT_MOST, async {
+            if !self.is_apart {
+                return connecting.await;
+            }
+            let connected = task::apart("storage-connecting", connecting).await;
+            connected.unwrap_or_else(|broken| Err(Failure::Away(broken.to_string())))
+        });
         let late = |_| Failure::Away(format!("no server answered within {} s", CONNECT_MOST.as_secs()));
-        match connected.map_err(late).flatten() {
+        match connected.await.map_err(late).flatten() {
             Ok(session) => {
                 let session = Arc::new(session);
                 *slot = Slot { session: Some(Arc::clone(&session)), failed: None };
