@@ -152,11 +152,30 @@ impl Connection {
         let away = |error: std::io::Error| Trouble::Away(format!("{}: {error}", address.text));
         let stream = TcpStream::connect(peer).await.map_err(away)?;
         stream.set_nodelay(true).map_err(away)?;
-        let (sender, driver) = match tls {
-            None => handshake(address, stream).await?,
-            Some(tls) => handshake(address, encrypt(address, tls, stream).await?).await?,
+        let shaken = match tls {
+            None => handshake(address, stream).await,
+            Some(tls) => handshake(address, encrypt(address, tls, stream).await?).await,
         };
-        let connection = Self {
+        let vetted = match shaken {
+            Ok((sender, driver)) => Self::new(address, index, peer, sender, driver).vetted(token).await,
+            Err(trouble) => Err(trouble),
+        };
+        match (vetted, tls) {
+            (Err(Trouble::Away(reason)), Some(tls)) => {
+                Err(refusal(address, peer, tls).await.unwrap_or(Trouble::Away(reason)))
+            }
+            (vetted, _) => vetted,
+        }
+    }
+
+    fn new(
+        address: &Address,
+        index: usize,
+        peer: SocketAddr,
+        sender: SendRequest<tonic::body::Body>,
+        driver: Driver,
+    ) -> Self {
+        Self {
             address: address.text.clone(),
             index,
             peer,
@@ -165,13 +184,6 @@ impl Connection {
             transport: Transport(sender),
             origin: address.origin.clone(),
             driver,
-        };
-        match (connection.vet(token).await, tls) {
-            (Ok(()), _) => Ok(connection),
-            (Err(Trouble::Away(reason)), Some(tls)) if connection.is_closed() => {
-                Err(refusal(address, peer, tls).await.unwrap_or(Trouble::Away(reason)))
-            }
-            (Err(trouble), _) => Err(trouble),
         }
     }
 
@@ -225,20 +237,20 @@ impl Connection {
         self.unary(STATUS, StatusRequest {}, Extras { token, needs_leader: false }).await
     }
 
-    /// Whether etcd is there, young enough, and able to serve.
-    async fn vet(&self, token: Option<&AsciiMetadataValue>) -> Result<(), Trouble> {
+    /// This connection, if etcd is there, young enough, and able to serve.
+    async fn vetted(self, token: Option<&AsciiMetadataValue>) -> Result<Self, Trouble> {
         let status = match self.status(token).await {
             Ok(status) => status,
-            Err(status) => return self.judge(&status).await,
+            Err(status) => return self.judge(&status).await.map(|()| self),
         };
         self.term.store(status.raft_term, Ordering::Relaxed);
         if status.is_learner {
             return Err(Trouble::Away(format!("{}: it is a learner and serves nobody yet", self.address)));
         }
         match parts(&status.version) {
-            Some(found) if parts(LEAST).is_some_and(|least| found >= least) => Ok(()),
+            Some(found) if parts(LEAST).is_some_and(|least| found >= least) => Ok(self),
             _ => Err(Trouble::Unusable(Unusable::TooOld {
-                address: self.address.clone(),
+                address: self.address,
                 found: status.version,
                 least: LEAST,
             })),
