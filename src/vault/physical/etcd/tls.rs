@@ -21,6 +21,7 @@ pub(super) const CERTIFICATE: &str = "tls_cert_file and tls_key_file";
 const LISTEN: Duration = Duration::from_secs(1);
 
 /// Whom to expect at the other end of TLS.
+#[derive(Clone)]
 pub(super) struct Tls {
     pub(super) config: Arc<ClientConfig>,
     /// Instead of the host of the address.
