@@ -1,16 +1,22 @@
 //! TLS towards storages, from the files of their configuration.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::time::timeout;
 
 use super::unusable::Unusable;
 use crate::config::ClientTls;
 
+/// How long a server may take to say why it hangs up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Where Linux distributions keep the CAs.
 const SYSTEM_FILES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
@@ -42,6 +48,13 @@ pub async fn client_config(tls: &ClientTls, alpn: &[&str]) -> Result<ClientConfi
     };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(config)
+}
+
+/// With what a server ends a connection on which nothing was asked, if it does so within a second. In TLS 1.3 a client learns
+/// only after the handshake that its certificate is refused; what it has sent meanwhile makes a reset of that, behind which
+/// the reason is lost. So whoever wants to hear it connects once more and sends nothing.
+pub async fn last_words(mut stream: impl AsyncRead + Unpin) -> Option<io::Error> {
+    timeout(LAST_WORDS, stream.read_u8()).await.ok()?.err()
 }
 
 fn problem(key: &'static str, path: &Path, reason: impl ToString) -> Unusable {

@@ -13,7 +13,6 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::AlertDescription;
 use rustls::pki_types::ServerName;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -28,8 +27,6 @@ use crate::vault::physical::unusable::Unusable;
 const CONNECT: Duration = Duration::from_secs(1);
 /// Longest time of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(2);
-/// How long an agent may take to say that it refuses a certificate.
-const REFUSAL: Duration = Duration::from_millis(500);
 /// Idle connections that are kept: as many as there can be requests. Consul counts those that are dropped until it gets
 /// to read that, so that dropping some with every burst would go beyond its limit.
 const IDLE: usize = 64;
@@ -167,17 +164,13 @@ impl Agent {
         }
     }
 
-    /// Why the agent closes a connection on which nothing was asked, if it does. In TLS 1.3 a client learns only after
-    /// the handshake that its certificate is refused, and may miss it when it has sent a request meanwhile.
+    /// Why the agent closes a connection on which nothing was asked, if it does.
     pub(super) async fn refusal(&self) -> Option<Fault> {
         if !self.address.is_tls {
             return None;
         }
-        let mut stream = self.dial_tls().await.ok()?;
-        match tokio::time::timeout(REFUSAL, stream.read_u8()).await {
-            Ok(Err(error)) => Some(fault_of(&error)),
-            Ok(Ok(_)) | Err(_) => None,
-        }
+        let stream = self.dial_tls().await.ok()?;
+        tls::last_words(stream).await.map(|error| fault_of(&error))
     }
 
     async fn connect(&self) -> Result<Sender, Fault> {

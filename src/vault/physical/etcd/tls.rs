@@ -2,23 +2,19 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::answer::{Trouble, describe};
 use super::connect::Address;
+use crate::vault::physical::tls::last_words;
 use crate::vault::physical::unusable::Unusable;
 
 /// What a member that refuses this node looked at.
 pub(super) const CERTIFICATE: &str = "tls_cert_file and tls_key_file";
-/// How long a member may take to refuse a node that says nothing.
-const LISTEN: Duration = Duration::from_secs(1);
 
 /// Whom to expect at the other end of TLS.
 #[derive(Clone)]
@@ -42,18 +38,13 @@ pub(super) async fn encrypt(
     connector.connect(name, stream).await.map_err(|error| refused_by_tls(address, &error))
 }
 
-/// Why a server hangs up after the handshake, if it says so to who only listens. What is sent to a server that has hung
-/// up already can take its reason away before it was read.
+/// What a member has against this node's certificate, if it says so to who only listens.
 pub(super) async fn refusal(address: &Address, peer: SocketAddr, tls: &Tls) -> Option<Trouble> {
-    let listening = async {
-        let stream = TcpStream::connect(peer).await.ok()?;
-        let mut stream = match encrypt(address, tls, stream).await {
-            Ok(stream) => stream,
-            Err(trouble) => return Some(trouble),
-        };
-        stream.read_u8().await.err().map(|error| refused_by_tls(address, &error))
+    let stream = TcpStream::connect(peer).await.ok()?;
+    let trouble = match encrypt(address, tls, stream).await {
+        Ok(stream) => refused_by_tls(address, &last_words(stream).await?),
+        Err(trouble) => trouble,
     };
-    let trouble = timeout(LISTEN, listening).await.ok()??;
     matches!(trouble, Trouble::Unusable(_)).then_some(trouble)
 }
 

@@ -16,6 +16,7 @@ use super::state::State;
 use super::stream::{self, Refusal};
 use crate::config::{ClientTls, ZookeeperServer, ZookeeperStorage};
 use crate::vault::physical::backend::StorageError;
+use crate::vault::physical::tls::last_words;
 use crate::vault::physical::unusable::Unusable;
 
 /// How long the first contact may take.
@@ -150,17 +151,16 @@ async fn judge(settings: &Settings, refusals: Vec<Refusal>) -> Trouble {
     Trouble::Away(reasons.join("; "))
 }
 
-/// What a server has against this node's certificate. In TLS 1.3 it says so after the handshake, and closes; what this node
-/// has sent meanwhile makes a reset of that, behind which the reason is lost. So nothing is sent here.
+/// What a server has against this node's certificate, if it says so to who only listens.
 async fn objection(settings: &Settings, server: &ZookeeperServer) -> Option<Unusable> {
     settings.tls.as_ref()?;
-    let listening = async {
-        let mut stream = stream::open(settings, server).await?;
-        stream.read_u8().await.map_err(|error| stream::meaning(server, &error))
+    let refusal = match timeout(GREETING, stream::open(settings, server)).await.ok()? {
+        Ok(stream) => stream::meaning(server, &last_words(stream).await?),
+        Err(refusal) => refusal,
     };
-    match timeout(GREETING, listening).await {
-        Ok(Err(Refusal::Unusable(unusable))) => Some(unusable),
-        Ok(Ok(_) | Err(Refusal::Away(_))) | Err(_) => None,
+    match refusal {
+        Refusal::Unusable(unusable) => Some(unusable),
+        Refusal::Away(_) => None,
     }
 }
 
