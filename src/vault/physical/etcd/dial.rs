@@ -10,7 +10,6 @@ use tonic::metadata::AsciiMetadataValue;
 use super::answer::Trouble;
 use super::connect::{Address, Connection};
 use super::tls::Tls;
-use crate::base::task;
 use crate::config::ClientTls;
 use crate::vault::physical::tls::client_config;
 use crate::vault::physical::unusable::Unusable;
@@ -69,15 +68,9 @@ async fn dial_at(
     tls: Option<&Tls>,
     token: Option<&AsciiMetadataValue>,
 ) -> Result<Connection, Trouble> {
-    let tls = tls.filter(|_| address.is_tls).cloned();
-    let (to, token) = (address.clone(), token.cloned());
-    // Commits and the lock use it: neither should wait until the requests of a busy node have had their turn.
-    let opening = task::apart("etcd-connecting", async move {
-        Connection::open(&to, index, peer, tls.as_ref(), token.as_ref()).await
-    });
-    match timeout(CONNECT, opening).await {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(broken)) => Err(Trouble::Away(format!("{}: {broken}", address.text))),
+    let tls = tls.filter(|_| address.is_tls);
+    match timeout(CONNECT, Connection::open(address, index, peer, tls, token)).await {
+        Ok(opened) => opened,
         Err(_) => Err(Trouble::Away(format!("{}: no answer within {} s", address.text, CONNECT.as_secs()))),
     }
 }

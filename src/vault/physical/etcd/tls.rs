@@ -17,7 +17,6 @@ use crate::vault::physical::unusable::Unusable;
 pub(super) const CERTIFICATE: &str = "tls_cert_file and tls_key_file";
 
 /// Whom to expect at the other end of TLS.
-#[derive(Clone)]
 pub(super) struct Tls {
     pub(super) config: Arc<ClientConfig>,
     /// Instead of the host of the address.
