@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::unusable::Unusable;
 use crate::config::ClientTls;
 
-/// How long a server may take to say why it hangs up.
+/// How long a server may take to be connected to and to say why it hangs up.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Where Linux distributions keep the CAs.
 const SYSTEM_FILES: &[&str] = &[
@@ -50,11 +50,23 @@ pub async fn client_config(tls: &ClientTls, alpn: &[&str]) -> Result<ClientConfi
     Ok(config)
 }
 
-/// With what a server ends a connection on which nothing was asked, if it does so within a second. In TLS 1.3 a client learns
-/// only after the handshake that its certificate is refused; what it has sent meanwhile makes a reset of that, behind which
-/// the reason is lost. So whoever wants to hear it connects once more and sends nothing.
-pub async fn last_words(mut stream: impl AsyncRead + Unpin) -> Option<io::Error> {
-    timeout(LAST_WORDS, stream.read_u8()).await.ok()?.err()
+/// Why a server ends a connection on which nothing was asked, or does not let it come about, if it does so within a second.
+/// In TLS 1.3 a client learns only after the handshake that its certificate is refused; what it has sent meanwhile makes a
+/// reset of that, behind which the reason is lost. So whoever wants to hear it connects once more and sends nothing.
+///
+/// `opening` is the connection with its handshake; `meaning` says what an error on it stands for.
+pub async fn last_words<S, E>(
+    opening: impl Future<Output = Result<S, E>>,
+    meaning: impl FnOnce(&io::Error) -> E,
+) -> Option<E>
+where
+    S: AsyncRead + Unpin,
+{
+    let listening = async { Ok(opening.await?.read_u8().await) };
+    match timeout(LAST_WORDS, listening).await.ok()? {
+        Ok(read) => read.err().as_ref().map(meaning),
+        Err(failure) => Some(failure),
+    }
 }
 
 fn problem(key: &'static str, path: &Path, reason: impl ToString) -> Unusable {

@@ -169,8 +169,7 @@ impl Agent {
         if !self.address.is_tls {
             return None;
         }
-        let stream = self.dial_tls().await.ok()?;
-        tls::last_words(stream).await.map(|error| fault_of(&error))
+        tls::last_words(self.dial_tls(), |error| fault_of(error)).await
     }
 
     async fn connect(&self) -> Result<Sender, Fault> {

@@ -39,11 +39,11 @@ pub(super) async fn encrypt(
 
 /// What a member has against this node's certificate, if it says so to who only listens.
 pub(super) async fn refusal(address: &Address, peer: SocketAddr, tls: &Tls) -> Option<Trouble> {
-    let stream = TcpStream::connect(peer).await.ok()?;
-    let trouble = match encrypt(address, tls, stream).await {
-        Ok(stream) => refused_by_tls(address, &last_words(stream).await?),
-        Err(trouble) => trouble,
+    let opening = async {
+        let stream = TcpStream::connect(peer).await.map_err(|error| refused_by_tls(address, &error))?;
+        encrypt(address, tls, stream).await
     };
+    let trouble = last_words(opening, |error| refused_by_tls(address, error)).await?;
     matches!(trouble, Trouble::Unusable(_)).then_some(trouble)
 }
 

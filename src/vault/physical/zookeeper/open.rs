@@ -154,11 +154,7 @@ async fn judge(settings: &Settings, refusals: Vec<Refusal>) -> Trouble {
 /// What a server has against this node's certificate, if it says so to who only listens.
 async fn objection(settings: &Settings, server: &ZookeeperServer) -> Option<Unusable> {
     settings.tls.as_ref()?;
-    let refusal = match timeout(GREETING, stream::open(settings, server)).await.ok()? {
-        Ok(stream) => stream::meaning(server, &last_words(stream).await?),
-        Err(refusal) => refusal,
-    };
-    match refusal {
+    match last_words(stream::open(settings, server), |error| stream::meaning(server, error)).await? {
         Refusal::Unusable(unusable) => Some(unusable),
         Refusal::Away(_) => None,
     }
