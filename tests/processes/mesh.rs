@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -18,8 +19,10 @@ use crate::store::Store;
 
 /// Servers of the cluster.
 const NODES: usize = 3;
-/// How often the kernel is asked whose a connection is.
-const LOOKS: usize = 20;
+/// How often the kernel is asked whose a connection is, and how long is waited in between: a wrong answer would cut off a node
+/// that is not to be.
+const LOOKS: usize = 50;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What the gates learn once all servers run.
 struct Paths {
@@ -142,7 +145,11 @@ async fn open_gate(gate: TcpListener, to: usize, paths: Arc<OnceLock<Paths>>) {
 /// Which of the processes has opened the connection from `port`. Asked again if none seems to have: the kernel's table is
 /// read in pieces, and misses lines while others come and go.
 fn owner(port: u16, pids: &[u32]) -> Option<usize> {
-    (0..LOOKS).find_map(|_| look_for_owner(port, pids))
+    let later = || {
+        std::thread::sleep(PAUSE);
+        look_for_owner(port, pids)
+    };
+    look_for_owner(port, pids).or_else(|| (1..LOOKS).find_map(|_| later()))
 }
 
 fn look_for_owner(port: u16, pids: &[u32]) -> Option<usize> {

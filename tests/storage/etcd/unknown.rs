@@ -39,6 +39,41 @@ async fn a_lost_answer_is_unknown_and_the_journal_tells() {
     }
 }
 
+/// Commits have a connection of their own. Whether it lives is not told by the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_of_commits_alone_goes_dead() {
+    let servers = single().await;
+    let direct = settings(servers, &new_path(), 0);
+    let proxy = Proxy::to(servers.port(0), None).await;
+    let mut through = direct.clone();
+    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port)];
+    let (backend, _) = opened(&through).await;
+    assert_eq!(backend.check().await, Ok(None));
+    assert_eq!(proxy.connections(), 1, "who commits nothing needs no second connection");
+    let mut writer = Writer::init(backend.clone()).await;
+    writer.write(&[put("a", "1")]).await;
+    assert_eq!(proxy.connections(), 2);
+    proxy.swallow_answers_of(1);
+    let next = next_head(&writer.head);
+    let sent = Instant::now();
+    let ops = [put("a", "2")];
+    let (outcome, read_meanwhile) =
+        tokio::join!(writer.backend.commit(Some(&writer.head), &next, &ops), async {
+            let found = read(&backend, "a").await;
+            (found, sent.elapsed())
+        });
+    assert!(matches!(outcome, Commit::Unknown { .. }), "{outcome:?}");
+    assert!(sent.elapsed() < Duration::from_secs(4), "it took {:?}", sent.elapsed());
+    assert!(read_meanwhile.0.is_some(), "reads go their own way");
+    println!("a read took {:?}, the commit was given up after {:?}", read_meanwhile.1, sent.elapsed());
+    // Nothing was mended: the next commit finds another way by itself.
+    assert_eq!(writer.backend.check().await, Ok(Some(next.clone())));
+    writer.head = next;
+    writer.write(&[put("a", "3")]).await;
+    assert_eq!(read(&backend, "a").await.as_deref(), Some(b"3".as_slice()));
+    assert_eq!(proxy.connections(), 4);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_without_answer_is_unknown() {
     let servers = single().await;

@@ -71,7 +71,7 @@ impl Backend for EtcdBackend {
             Ok(request) => request,
             Err(error) => return Commit::Refused(error),
         };
-        let failure = match self.client.write::<_, TxnResponse>(TXN, &request).await {
+        let failure = match self.client.commit::<_, TxnResponse>(TXN, &request).await {
             Ok(answer) => return commit::judge(&self.keys, expected, answer),
             Err(failure) => failure,
         };

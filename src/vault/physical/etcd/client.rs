@@ -1,13 +1,7 @@
-//! Calls to a cluster: one connection at a time to one of its members, and another member when that one fails.
-//!
-//! A call that stays unanswered is looked after: the member is asked for its own status, which needs no other member. A
-//! member that does not answer that either is left at once; one that does is busy or waits for its quorum. If it
-//! tells of an election since the call was sent, the call may have been lost with the old leader and is given up.
+//! Calls to a cluster: one connection at a time to one of its members, and another member when that one fails. Commits go
+//! to the same member on a line of their own.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,12 +9,15 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use prost::Message;
 use tokio::time::timeout;
+use tonic::Streaming;
 use tonic::metadata::{AsciiMetadataValue, MetadataValue};
-use tonic::{Status, Streaming};
 
+use super::address::Address;
 use super::answer::{Answer, Failure, Trouble};
-use super::connect::{Address, Connection, Extras};
-use super::dial::dial;
+use super::attend::attended;
+use super::connect::Connection;
+use super::dial::{dial, dial_apart};
+use super::line::{Extras, Line};
 use super::proto::{
     AUTHENTICATE, AuthenticateRequest, AuthenticateResponse, WATCH, WatchCreateRequest, WatchRequest,
     WatchResponse,
@@ -29,10 +26,6 @@ use crate::base::secret::SecretString;
 use crate::config::{ClientTls, Credential, CredentialError, EtcdStorage};
 use crate::vault::physical::unusable::Unusable;
 
-/// A call that is older makes the client ask whether the member lives.
-const DOUBT_AFTER: Duration = Duration::from_millis(500);
-/// How long the member may take to say that it lives.
-const LIFE_SIGN: Duration = Duration::from_millis(500);
 /// Before a read is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -121,7 +114,7 @@ impl Client {
         let mut last = None;
         let asking = async {
             loop {
-                match self.once(path, &message).await {
+                match self.once(Via::Shared, path, &message).await {
                     Err(failure) if failure.is_passing() => last = Some(failure),
                     ended => return ended,
                 }
@@ -143,7 +136,24 @@ impl Client {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        match timeout(self.limit, self.once(path, message)).await {
+        self.write_on(Via::Shared, path, message).await
+    }
+
+    /// As [`Client::write`], past everything else that is on its way.
+    pub(super) async fn commit<Q, A>(&self, path: &'static str, message: &Q) -> Result<A, Failure>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        self.write_on(Via::Commits, path, message).await
+    }
+
+    async fn write_on<Q, A>(&self, via: Via, path: &'static str, message: &Q) -> Result<A, Failure>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        match timeout(self.limit, self.once(via, path, message)).await {
             Ok(ended) => ended,
             Err(_) => Err(self.late()),
         }
@@ -159,28 +169,53 @@ impl Client {
         Failure::Lost { address, reason: format!("no answer within {} s", self.limit.as_secs_f64()) }
     }
 
-    async fn once<Q, A>(&self, path: &'static str, message: &Q) -> Result<A, Failure>
+    async fn once<Q, A>(&self, via: Via, path: &'static str, message: &Q) -> Result<A, Failure>
     where
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        match self.attempt(path, message.clone()).await {
+        match self.attempt(via, path, message.clone()).await {
             Err(Failure::Answered { answer: Answer::LoggedOut(_), .. }) if self.login.is_some() => {
-                self.attempt(path, message.clone()).await
+                self.attempt(via, path, message.clone()).await
             }
             ended => ended,
         }
     }
 
-    async fn attempt<Q, A>(&self, path: &'static str, message: Q) -> Result<A, Failure>
+    async fn attempt<Q, A>(&self, via: Via, path: &'static str, message: Q) -> Result<A, Failure>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
         let (connection, pass) = self.enter().await?;
         let extras = Extras { token: pass.token(), needs_leader: true };
-        let sent = self.attended(&connection, &pass, connection.unary(path, message, extras)).await;
-        self.learn(&connection, &pass, sent)
+        let sent = async {
+            let line = match via {
+                Via::Shared => &connection.line,
+                Via::Commits => self.line_for_commits(&connection, &pass).await?,
+            };
+            attended(&connection, line, pass.token(), async {
+                let sent = line.unary(path, message, extras).await;
+                sent.map_err(|status| Failure::of(&connection.address, &status))
+            })
+            .await
+        };
+        self.learn(&connection, &pass, sent.await)
+    }
+
+    /// The line of `connection` for commits, opened if there is none yet.
+    async fn line_for_commits<'c>(
+        &self,
+        connection: &'c Connection,
+        pass: &Pass,
+    ) -> Result<&'c Line, Failure> {
+        let address = &self.addresses[connection.index];
+        let opening = connection.commits.get_or_try_init(|| {
+            attended(connection, &connection.line, pass.token(), async {
+                dial_apart(address, connection.peer, &self.tls).await.map_err(Failure::NotSent)
+            })
+        });
+        opening.await
     }
 
     /// A connection, and the login for it.
@@ -201,6 +236,7 @@ impl Client {
             Err(Failure::Lost { .. } | Failure::Answered { answer: Answer::Elsewhere(_), .. }) => {
                 self.leave(connection);
             }
+            Err(Failure::NotSent(Trouble::Away(_))) => self.leave(connection),
             Err(Failure::Answered { answer: Answer::LoggedOut(_), .. }) => {
                 let mut known = locked(&self.pass);
                 if known.as_ref().is_some_and(|known| known.is(pass)) {
@@ -210,32 +246,6 @@ impl Client {
             Ok(_) | Err(_) => {}
         }
         sent
-    }
-
-    /// Waits for `call` as long as the member shows that it lives.
-    async fn attended<A>(
-        &self,
-        connection: &Connection,
-        pass: &Pass,
-        call: impl Future<Output = Result<A, Status>>,
-    ) -> Result<A, Failure> {
-        let term = connection.term.load(Ordering::Relaxed);
-        let mut call = pin!(call);
-        loop {
-            let reason = tokio::select! {
-                biased;
-                answer = &mut call => return answer.map_err(|status| Failure::of(&connection.address, &status)),
-                sign = life_sign(connection, pass) => match sign {
-                    Sign::None => {
-                        format!("it gave no sign of life for {} s", (DOUBT_AFTER + LIFE_SIGN).as_secs_f64())
-                    }
-                    // What was on its way to the old leader may never be answered.
-                    Sign::Term(now) if now != term && term != 0 => "a leader was elected meanwhile".to_owned(),
-                    Sign::Term(_) | Sign::Some => continue,
-                },
-            };
-            return Err(Failure::Lost { address: connection.address.clone(), reason });
-        }
     }
 
     fn current(&self) -> Option<Arc<Connection>> {
@@ -295,9 +305,12 @@ impl Client {
         let message =
             AuthenticateRequest { name: name.expose().to_owned(), password: password.expose().to_owned() };
         let none = Pass::default();
-        let call = connection.unary::<_, AuthenticateResponse>(AUTHENTICATE, message, Extras::default());
-        let sent = self.attended(connection, &none, call).await;
-        let pass = match self.learn(connection, &none, sent) {
+        let call = async {
+            let sent = connection.line.unary(AUTHENTICATE, message, Extras::default()).await;
+            sent.map_err(|status| Failure::of(&connection.address, &status))
+        };
+        let sent = attended(connection, &connection.line, none.token(), call).await;
+        let pass = match self.learn::<AuthenticateResponse>(connection, &none, sent) {
             Ok(answer) => {
                 let mut token: AsciiMetadataValue =
                     MetadataValue::try_from(answer.token.as_str()).map_err(|_| Failure::Lost {
@@ -326,8 +339,13 @@ impl Client {
         let create = WatchRequest { create: Some(WatchCreateRequest { key }) };
         let messages = stream::iter([create]).chain(stream::pending());
         let extras = Extras { token: pass.token(), needs_leader: true };
-        let opening = connection.streaming::<WatchRequest, WatchResponse>(WATCH, messages, extras);
-        let opened = match timeout(self.limit, self.attended(&connection, &pass, opening)).await {
+        let opening = async {
+            let opened =
+                connection.line.streaming::<WatchRequest, WatchResponse>(WATCH, messages, extras).await;
+            opened.map_err(|status| Failure::of(&connection.address, &status))
+        };
+        let attended = attended(&connection, &connection.line, pass.token(), opening);
+        let opened = match timeout(self.limit, attended).await {
             Ok(opened) => opened,
             Err(_) => Err(Failure::Lost {
                 address: connection.address.clone(),
@@ -339,30 +357,15 @@ impl Client {
     }
 }
 
-/// What a member says while a call waits.
-enum Sign {
-    None,
-    /// It lives.
-    Some,
-    /// It lives, and this is its raft term.
-    Term(u64),
+/// The line that a message takes.
+#[derive(Clone, Copy)]
+enum Via {
+    Shared,
+    Commits,
 }
 
 /// A part of the login as it is now; `key` is the setting that says where it is.
 async fn read(key: &'static str, credential: &Credential) -> Result<SecretString, Failure> {
     let unreadable = |error: CredentialError| Unusable::File { key, path: error.path, reason: error.reason };
     credential.read().await.map_err(|error| Failure::NotSent(Trouble::Unusable(unreadable(error))))
-}
-
-/// After a while of doubt: whether the member answers at all.
-async fn life_sign(connection: &Connection, pass: &Pass) -> Sign {
-    tokio::time::sleep(DOUBT_AFTER).await;
-    match timeout(LIFE_SIGN, connection.status(pass.token())).await {
-        Ok(Ok(status)) => {
-            connection.term.store(status.raft_term, Ordering::Relaxed);
-            Sign::Term(status.raft_term)
-        }
-        Ok(Err(status)) if std::error::Error::source(&status).is_none() => Sign::Some,
-        Ok(Err(_)) | Err(_) => Sign::None,
-    }
 }

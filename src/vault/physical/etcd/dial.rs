@@ -1,15 +1,19 @@
 //! Finding a member to talk to: one address after the other, and every place that its name stands for.
 
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tonic::metadata::AsciiMetadataValue;
 
+use super::address::Address;
 use super::answer::Trouble;
-use super::connect::{Address, Connection};
+use super::connect::Connection;
+use super::line::Line;
 use super::tls::Tls;
+use crate::base::task;
 use crate::config::ClientTls;
 use crate::vault::physical::tls::client_config;
 use crate::vault::physical::unusable::Unusable;
@@ -72,6 +76,24 @@ async fn dial_at(
     match timeout(CONNECT, Connection::open(address, index, peer, tls, token)).await {
         Ok(opened) => opened,
         Err(_) => Err(Trouble::Away(format!("{}: no answer within {} s", address.text, CONNECT.as_secs()))),
+    }
+}
+
+/// A line to `peer`, which is one of the places that `address` names, on the thread that sends commits, with certificates as
+/// their files are now.
+pub(super) async fn dial_apart(
+    address: &Address,
+    peer: SocketAddr,
+    tls: &ClientTls,
+) -> Result<Line, Trouble> {
+    let tls = encryption(slice::from_ref(address), tls).await.map_err(Trouble::Unusable)?;
+    let away = |reason: String| Trouble::Away(format!("{}: {reason}", address.text));
+    let to = address.clone();
+    let opening = task::apart("etcd-connecting", async move { Line::open(&to, peer, tls.as_ref()).await });
+    match timeout(CONNECT, opening).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(broken)) => Err(away(broken.to_string())),
+        Err(_) => Err(away(format!("no second connection within {} s", CONNECT.as_secs()))),
     }
 }
 

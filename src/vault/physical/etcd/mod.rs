@@ -4,7 +4,9 @@
 //! with the head of its own revision. Everything lies under `path`: `head`, `lock`, `journal/<seq>` and `data/<key>`.
 //! `docs/storage/etcd.md` says how to set it up.
 
+mod address;
 mod answer;
+mod attend;
 mod backend;
 mod client;
 mod commit;
@@ -12,6 +14,7 @@ mod connect;
 mod dial;
 mod feed;
 mod keys;
+mod line;
 mod open;
 mod proto;
 mod register;

@@ -8,8 +8,8 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::address::Address;
 use super::answer::{Trouble, describe};
-use super::connect::Address;
 use crate::vault::physical::tls::last_words;
 use crate::vault::physical::unusable::Unusable;
 
