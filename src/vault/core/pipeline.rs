@@ -18,10 +18,10 @@ use crate::vault::physical::{Consistency, Ledger, SubmitError};
 /// How often a request is run again because others changed what it had read.
 const MAX_ATTEMPTS: u32 = 20;
 
-/// How often a request is run again because its engine met what cannot be, and had not read one state. While one secret is
-/// written a thousand times a second every second run of a standby on a busy machine ends so.
+/// How often a request is run again because its engine met what cannot be, and had not read one state.
 const MAX_TORN: u32 = 40;
-/// As [`MAX_TORN`], on a standby: the active node, which has at hand what it has just written, is not overtaken.
+/// As [`MAX_TORN`], on a standby. While one secret is written a thousand times a second every second run there ends so on a
+/// busy machine. The active node has at hand what it has just written, and is hardly ever overtaken.
 const MAX_TORN_STANDBY: u32 = 8;
 
 /// What one run of a request gave.

@@ -2,18 +2,25 @@
 
 use std::time::{Duration, Instant};
 
+use holdfast::config::EtcdStorage;
 use holdfast::vault::physical::{Backend, Commit, FeedEvent, HaBackend, LockRecord, Swap};
 
 use super::proxy::Proxy;
 use super::world::{Writer, event, new_path, next_head, opened, put, read, settings, single, until};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_unknown_and_the_journal_tells() {
+/// A proxy to a server, and how to reach the server directly and through it.
+async fn behind_a_proxy() -> (Proxy, EtcdStorage, EtcdStorage) {
     let servers = single().await;
     let direct = settings(servers, &new_path(), 0);
     let proxy = Proxy::to(servers.port(0), None).await;
-    let mut through = direct.clone();
-    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port)];
+    let addresses = vec![format!("http://127.0.0.1:{}", proxy.port)];
+    let through = EtcdStorage { addresses, ..direct.clone() };
+    (proxy, direct, through)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_unknown_and_the_journal_tells() {
+    let (proxy, direct, through) = behind_a_proxy().await;
     let (backend, _) = opened(&through).await;
     let (other, _) = opened(&direct).await;
     let mut writer = Writer::init(backend).await;
@@ -42,11 +49,7 @@ async fn a_lost_answer_is_unknown_and_the_journal_tells() {
 /// Commits have a connection of their own. Whether it lives is not told by the other one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_of_commits_alone_goes_dead() {
-    let servers = single().await;
-    let direct = settings(servers, &new_path(), 0);
-    let proxy = Proxy::to(servers.port(0), None).await;
-    let mut through = direct.clone();
-    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port)];
+    let (proxy, _, through) = behind_a_proxy().await;
     let (backend, _) = opened(&through).await;
     assert_eq!(backend.check().await, Ok(None));
     assert_eq!(proxy.connections(), 1, "who commits nothing needs no second connection");
@@ -76,11 +79,7 @@ async fn the_connection_of_commits_alone_goes_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_without_answer_is_unknown() {
-    let servers = single().await;
-    let direct = settings(servers, &new_path(), 0);
-    let proxy = Proxy::to(servers.port(0), None).await;
-    let mut through = direct.clone();
-    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port)];
+    let (proxy, direct, through) = behind_a_proxy().await;
     let (_, register) = opened(&through).await;
     let (_, other) = opened(&direct).await;
     let held = |renewals| LockRecord { holder: "a".to_owned(), renewals, ..LockRecord::default() };
@@ -97,11 +96,8 @@ async fn a_swap_without_answer_is_unknown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deaf_watch_is_replaced_by_looking_every_second() {
-    let servers = single().await;
-    let direct = settings(servers, &new_path(), 0);
-    let proxy = Proxy::to(servers.port(0), None).await;
-    let mut through = direct.clone();
-    through.addresses = vec![format!("http://127.0.0.1:{}", proxy.port), direct.addresses[0].clone()];
+    let (proxy, direct, mut through) = behind_a_proxy().await;
+    through.addresses.extend_from_slice(&direct.addresses);
     let (reader, _) = opened(&through).await;
     let (backend, _) = opened(&direct).await;
     let mut writer = Writer::init(backend).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 
 use super::answer::{Answer, Failure, KIND};
-use super::client::Client;
+use super::client::{Client, Via};
 use super::commit::{self, LIMITS};
 use super::feed::{EtcdJournal, cut_short, head_in, reading};
 use super::keys::Keys;
@@ -71,7 +71,7 @@ impl Backend for EtcdBackend {
             Ok(request) => request,
             Err(error) => return Commit::Refused(error),
         };
-        let failure = match self.client.commit::<_, TxnResponse>(TXN, &request).await {
+        let failure = match self.client.write::<_, TxnResponse>(Via::Commits, TXN, &request).await {
             Ok(answer) => return commit::judge(&self.keys, expected, answer),
             Err(failure) => failure,
         };

@@ -43,6 +43,15 @@ pub(super) struct Client {
     entering: tokio::sync::Mutex<()>,
 }
 
+/// The line that a message takes.
+#[derive(Clone, Copy)]
+pub(super) enum Via {
+    /// That of everything but commits.
+    Shared,
+    /// That of commits alone: nothing else is in its way.
+    Commits,
+}
+
 /// The connection in use, and where to go when it fails.
 #[derive(Default)]
 struct Slot {
@@ -131,24 +140,7 @@ impl Client {
     }
 
     /// Sends a message once. (It is sent again after a new login, if the member did not look at it for want of one.)
-    pub(super) async fn write<Q, A>(&self, path: &'static str, message: &Q) -> Result<A, Failure>
-    where
-        Q: Message + Clone + 'static,
-        A: Message + Default + 'static,
-    {
-        self.write_on(Via::Shared, path, message).await
-    }
-
-    /// As [`Client::write`], past everything else that is on its way.
-    pub(super) async fn commit<Q, A>(&self, path: &'static str, message: &Q) -> Result<A, Failure>
-    where
-        Q: Message + Clone + 'static,
-        A: Message + Default + 'static,
-    {
-        self.write_on(Via::Commits, path, message).await
-    }
-
-    async fn write_on<Q, A>(&self, via: Via, path: &'static str, message: &Q) -> Result<A, Failure>
+    pub(super) async fn write<Q, A>(&self, via: Via, path: &'static str, message: &Q) -> Result<A, Failure>
     where
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
@@ -233,10 +225,11 @@ impl Client {
         sent: Result<A, Failure>,
     ) -> Result<A, Failure> {
         match &sent {
-            Err(Failure::Lost { .. } | Failure::Answered { answer: Answer::Elsewhere(_), .. }) => {
-                self.leave(connection);
-            }
-            Err(Failure::NotSent(Trouble::Away(_))) => self.leave(connection),
+            Err(
+                Failure::NotSent(Trouble::Away(_))
+                | Failure::Lost { .. }
+                | Failure::Answered { answer: Answer::Elsewhere(_), .. },
+            ) => self.leave(connection),
             Err(Failure::Answered { answer: Answer::LoggedOut(_), .. }) => {
                 let mut known = locked(&self.pass);
                 if known.as_ref().is_some_and(|known| known.is(pass)) {
@@ -355,13 +348,6 @@ impl Client {
         let events = self.learn(&connection, &pass, opened)?;
         Ok((connection, events))
     }
-}
-
-/// The line that a message takes.
-#[derive(Clone, Copy)]
-enum Via {
-    Shared,
-    Commits,
 }
 
 /// A part of the login as it is now; `key` is the setting that says where it is.

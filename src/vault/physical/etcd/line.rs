@@ -146,8 +146,12 @@ impl Line {
         told.ok()?.ok()?.clone()
     }
 
-    fn grpc(&self) -> Grpc<Transport> {
-        Grpc::with_origin(self.transport.clone(), self.origin.clone()).max_decoding_message_size(ANSWER_BYTES)
+    /// A client for one call, once the line takes one.
+    async fn grpc(&self) -> Result<Grpc<Transport>, Status> {
+        let mut grpc = Grpc::with_origin(self.transport.clone(), self.origin.clone())
+            .max_decoding_message_size(ANSWER_BYTES);
+        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+        Ok(grpc)
     }
 
     /// Sends one message and waits for the answer, however long that takes.
@@ -161,8 +165,7 @@ impl Line {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let mut grpc = self.grpc();
-        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+        let mut grpc = self.grpc().await?;
         let request = dressed(message, extras);
         let codec = ProstCodec::<Q, A>::default();
         grpc.unary(request, PathAndQuery::from_static(path), codec).await.map(tonic::Response::into_inner)
@@ -179,8 +182,7 @@ impl Line {
         Q: Message + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let mut grpc = self.grpc();
-        grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+        let mut grpc = self.grpc().await?;
         let request = dressed(messages, extras);
         let codec = ProstCodec::<Q, A>::default();
         grpc.streaming(request, PathAndQuery::from_static(path), codec).await.map(tonic::Response::into_inner)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::answer::{Failure, KIND};
-use super::client::Client;
+use super::client::{Client, Via};
 use super::keys::Keys;
 use super::proto::{Compare, RANGE, RangeRequest, RangeResponse, RequestOp, TXN, TxnRequest, TxnResponse};
 use super::watch::{KeyWatch, POLL};
@@ -65,7 +65,7 @@ impl HaBackend for EtcdRegister {
         };
         let success = vec![RequestOp::put(key, Bytes::from(wire::lock_bytes(next)))];
         let request = TxnRequest { compare: vec![compare], success, failure: Vec::new() };
-        match self.client.write::<_, TxnResponse>(TXN, &request).await {
+        match self.client.write::<_, TxnResponse>(Via::Shared, TXN, &request).await {
             Ok(answer) if !answer.succeeded => Swap::Conflict,
             Ok(answer) => match answer.header {
                 Some(header) if header.revision > 0 => Swap::Swapped(Version(header.revision.to_string())),

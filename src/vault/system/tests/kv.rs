@@ -105,6 +105,13 @@ async fn a_standby_serves_reads_and_sends_writes_on() {
 struct Busy {
     vault: Vault,
     times: AtomicUsize,
+    is_writable: bool,
+}
+
+impl Busy {
+    fn new(vault: Vault, times: usize, is_writable: bool) -> Arc<Self> {
+        Arc::new(Self { vault, times: AtomicUsize::new(times), is_writable })
+    }
 }
 
 #[async_trait]
@@ -118,7 +125,7 @@ impl Ledger for Busy {
     }
 
     fn is_writable(&self) -> bool {
-        self.vault.ledger.is_writable()
+        self.is_writable
     }
 
     async fn begin(&self, max_staleness_ms: u64) -> Result<ReadPass, SubmitError> {
@@ -157,12 +164,12 @@ impl Ledger for Busy {
 
 #[tokio::test]
 async fn a_read_between_many_writes_of_its_key_is_no_internal_error() {
-    for (times, version) in [(0, 1), (1, 12), (5, 56)] {
+    for (times, version, is_writable) in [(0, 1, true), (1, 12, true), (5, 56, true), (8, 89, false)] {
         let vault = vault().await;
         vault.ok(&vault.root, Update, "secret/data/a", json!({"data": {"v": "first"}})).await;
         let call = vault.call(&vault.root, Read, "secret/data/a", &json!({}));
         let core = Arc::clone(&vault.core);
-        let busy = Arc::new(Busy { vault, times: AtomicUsize::new(times) });
+        let busy = Busy::new(vault, times, is_writable);
         match core.handle(busy, call).await {
             Outcome::Reply(reply) => match reply.body {
                 Body::Json(body) => {
@@ -176,11 +183,16 @@ async fn a_read_between_many_writes_of_its_key_is_no_internal_error() {
 }
 
 #[tokio::test]
-async fn what_stays_senseless_is_an_internal_error_in_the_end() {
-    let vault = vault().await;
-    vault.ok(&vault.root, Update, "secret/data/a", json!({"data": {"v": "first"}})).await;
-    let call = vault.call(&vault.root, Read, "secret/data/a", &json!({}));
-    let core = Arc::clone(&vault.core);
-    let busy = Arc::new(Busy { vault, times: AtomicUsize::new(usize::MAX) });
-    assert!(matches!(core.handle(busy, call).await, Outcome::Reply(reply) if reply.status == 500));
+async fn what_stays_senseless_is_for_the_active_node_and_an_internal_error_there_in_the_end() {
+    for is_writable in [true, false] {
+        let vault = vault().await;
+        vault.ok(&vault.root, Update, "secret/data/a", json!({"data": {"v": "first"}})).await;
+        let call = vault.call(&vault.root, Read, "secret/data/a", &json!({}));
+        let core = Arc::clone(&vault.core);
+        match core.handle(Busy::new(vault, usize::MAX, is_writable), call).await {
+            Outcome::Reply(reply) if is_writable => assert_eq!(reply.status, 500),
+            Outcome::NeedsActive if !is_writable => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
