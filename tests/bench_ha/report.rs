@@ -194,11 +194,12 @@ fn page(all: &[Kept]) -> String {
         _ => violations.iter().fold(String::new(), |text, violation| text + "- " + violation + "\n"),
     };
     let (writers, share) = TARGET;
+    let (readers, times) = crate::reads::TARGET;
     format!(
         "# High availability, measured\n\nMade by `make bench-ha`; what the figures mean is in [bench-ha.md](../bench-ha.md).\n\
          {}. {} cores, Linux {}; servers, storage and clients on the same machine.\n\n\
          ## Failover\n\n{FAILOVER}{}\n## Commits\n\nTarget: {writers} writers reach {:.0} % of the ceiling. On Kubernetes the budget \
-         for head bytes is set so high that it does not bind.\n\n{COMMITS}{}\n## Reads\n\nTarget: at most {} times.\n\n{READS}{}\n\
+         for head bytes is set so high that it does not bind.\n\n{COMMITS}{}\n## Reads\n\nTarget: at most {times} times with {readers} clients.\n\n{READS}{}\n\
          ## Targets that were missed\n\n{missed}",
         sources.join("; "),
         said("nproc", &[]),
@@ -206,7 +207,6 @@ fn page(all: &[Kept]) -> String {
         rows(|piece| matches!(piece, Piece::Failover(_))),
         share * 100.0,
         rows(|piece| matches!(piece, Piece::Commits(_))),
-        crate::reads::TARGET,
         rows(|piece| matches!(piece, Piece::Reads(_))),
     )
 }

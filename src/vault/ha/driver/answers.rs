@@ -9,7 +9,7 @@ use super::term::Term;
 use crate::vault::ha::election::Event;
 use crate::vault::ha::peer::{NodeReport, PeerRequest, PeerResponse};
 use crate::vault::ha::status::PeerStatus;
-use crate::vault::physical::{Head, SubmitError};
+use crate::vault::physical::{Head, StorageError, SubmitError};
 
 /// How long a successor may take to catch up before the old active node has stopped.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -85,6 +85,8 @@ impl Shared {
     fn refuse(&self, error: &SubmitError) -> PeerResponse {
         match error {
             SubmitError::NotActive => self.not_active(),
+            // Whoever asked names the storage itself.
+            SubmitError::Storage(StorageError::Unavailable { reason, .. }) => failed(reason),
             other => failed(&other.to_string()),
         }
     }

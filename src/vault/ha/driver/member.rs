@@ -233,14 +233,14 @@ impl Shared {
     /// Notes whether the storage answers, for status and texts.
     pub(in crate::vault::ha) fn note_health(&self, error: Option<&StorageError>) {
         let away = match error {
-            Some(error @ StorageError::Unavailable { .. }) => Some(error.to_string()),
+            Some(StorageError::Unavailable { reason, .. }) => Some(reason.clone()),
             _ => None,
         };
         self.status.send_if_modified(|status| {
             let has_changed = status.storage_away.is_some() != away.is_some();
             if has_changed {
-                match &away {
-                    Some(text) => tracing::warn!(storage = self.storage(), "{text}"),
+                match error.filter(|_| away.is_some()) {
+                    Some(error) => tracing::warn!(storage = self.storage(), "{error}"),
                     None => tracing::info!(storage = self.storage(), "the storage answers again"),
                 }
                 status.storage_away = away;
@@ -255,7 +255,7 @@ impl Shared {
             .borrow()
             .storage_away
             .as_ref()
-            .map(|text| StorageError::Unavailable { storage: self.storage(), reason: text.clone() })
+            .map(|reason| StorageError::Unavailable { storage: self.storage(), reason: reason.clone() })
     }
 
     /// Waits until the feed has reached `seq` here, at most `most`; whether it has.
