@@ -39,7 +39,7 @@ pub struct Ceiling {
 impl Ceiling {
     /// Makes one in an empty place.
     pub async fn new(backend: Arc<dyn Backend>) -> Self {
-        let lock = LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() };
+        let lock = LockName::none();
         let head = Head {
             cluster: "00000000-0000-4000-8000-000000000000".into(),
             lock: Arc::new(lock),

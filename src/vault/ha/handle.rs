@@ -289,10 +289,9 @@ impl Ha {
     /// See [`InitError`].
     pub async fn initialise(&self, cluster: &str, ops: Vec<Op>) -> Result<Head, InitError> {
         let parts = &self.shared.parts;
-        let none = || LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() };
         let head = Head {
             cluster: cluster.into(),
-            lock: Arc::new(parts.lock.as_ref().map_or_else(none, |lock| lock.name())),
+            lock: Arc::new(parts.lock.as_ref().map_or_else(LockName::none, |lock| lock.name())),
             epoch: 0,
             seq: 1,
             batch_id: BatchId::new(&*parts.random),

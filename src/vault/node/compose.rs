@@ -60,7 +60,7 @@ pub(super) fn lifecycle(
         audit: Arc::default(),
     });
     let peers = Arc::new(Peers::new(Arc::clone(pool), Arc::clone(&cluster_tls), settings.identity.clone()));
-    let lock = opened.lock.as_ref().map_or_else(no_lock, |lock| lock.name());
+    let lock = opened.lock.as_ref().map_or_else(LockName::none, |lock| lock.name());
     let ha = Ha::start(
         settings,
         Arc::clone(&opened.storage.backend),
@@ -122,16 +122,10 @@ pub(super) async fn settings(
     HaSettings {
         lease_seconds: u32::try_from(config.ha.lease_duration.as_secs()).unwrap_or(u32::MAX),
         read_lease_ms: millis(config.ha.read_lease),
-        max_staleness_ms: millis(config.ha.max_staleness),
         lock_disabled,
         adopt: config.ha.adopt.clone(),
         accept_rollback: config.ha.accept_rollback.clone(),
         version: VERSION.to_owned(),
         ..HaSettings::new(&identity, &advertised.api, &advertised.cluster)
     }
-}
-
-/// What the head of a vault records that no other node can use.
-fn no_lock() -> LockName {
-    LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() }
 }

@@ -61,8 +61,18 @@ pub struct LockName {
     pub name: String,
 }
 
+impl LockName {
+    /// What the head of a cluster names that uses no lock, since only one server may use its storage.
+    pub fn none() -> Self {
+        Self { kind: "none".to_owned(), namespace: String::new(), name: String::new() }
+    }
+}
+
 impl fmt::Display for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::none() {
+            return f.write_str("none");
+        }
         write!(f, "{}:{}/{}", self.kind, self.namespace, self.name)
     }
 }

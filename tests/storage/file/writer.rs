@@ -15,7 +15,7 @@ const AGAIN: u64 = 50;
 pub fn first_head() -> Head {
     Head {
         cluster: "8a7c1c5e-3c1f-4d63-9b55-6a0a1f0c7e11".into(),
-        lock: LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() }.into(),
+        lock: LockName::none().into(),
         epoch: 1,
         seq: 1,
         batch_id: BatchId::new(&SystemRandom),

@@ -8,7 +8,7 @@ use super::event::{Context, Effect};
 use super::machine::{Election, Phase};
 use crate::base::clock::Moment;
 use crate::vault::ha::readlease::WAIT;
-use crate::vault::physical::{BatchId, Commit, Head};
+use crate::vault::physical::{BatchId, Commit, Head, LockName};
 
 /// Pause before a claim with an unknown outcome is sent again.
 const RESEND: Duration = Duration::from_millis(100);
@@ -103,7 +103,7 @@ impl Election {
     pub(super) fn send_claim(&mut self, mut plan: Plan, cx: &Context<'_>, out: &mut Vec<Effect>) {
         let next = plan.next.take().unwrap_or_else(|| Head {
             cluster: Arc::clone(&plan.expected.cluster),
-            lock: self.settings.lock.clone().map_or_else(|| Arc::clone(&plan.expected.lock), Arc::new),
+            lock: Arc::new(self.settings.lock.clone().unwrap_or_else(LockName::none)),
             epoch: plan.expected.epoch.max(plan.above) + 1,
             seq: plan.expected.seq + 1,
             batch_id: BatchId::new(cx.random),
@@ -205,13 +205,13 @@ impl Election {
         self.seen.saw(&claim);
         self.note_epoch(cx.now);
         self.takes_back = None;
+        self.claimed = Some(claim.epoch);
         "catches up".clone_into(&mut self.reason);
         out.push(Effect::CatchUp { claim: claim.clone() });
         self.phase = Phase::Rising(Rise {
             claim,
             answered: cx.now,
-            // Without a lock no other process may use the storage.
-            must_wait: plan.must_wait() && self.settings.lock.is_some(),
+            must_wait: plan.must_wait(),
             is_caught_up: false,
             is_promoted: false,
         });

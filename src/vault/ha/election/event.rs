@@ -17,7 +17,7 @@ pub struct ElectionSettings {
     pub cluster_addr: String,
     /// How long the lock is believed without a renewal.
     pub lease: Duration,
-    /// The lock; `None` if there is none, so that no other node may exist.
+    /// The lock; `None` if there is none, so that one node alone may use the storage.
     pub lock: Option<LockName>,
     /// UUID of the cluster whose head may be claimed although it names another lock.
     pub adopt: Option<String>,

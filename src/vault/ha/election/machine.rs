@@ -82,6 +82,8 @@ pub struct Election {
     pub(super) pause_until: Moment,
     /// The epoch that was renounced in a handover which did not move the head.
     pub(super) takes_back: Option<u64>,
+    /// The newest epoch that this process has claimed.
+    pub(super) claimed: Option<u64>,
     /// What a release of the lock may be believed for.
     pub(super) releases: Option<u64>,
     pub(super) swap: Option<PendingSwap>,
@@ -116,6 +118,7 @@ impl Election {
             backoff_until: Moment::default(),
             pause_until: Moment::default(),
             takes_back: None,
+            claimed: None,
             releases: None,
             swap: None,
             last_swap: 0,

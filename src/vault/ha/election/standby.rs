@@ -9,7 +9,7 @@ use super::machine::{Election, Phase, Purpose};
 use super::seen::RollbackSign;
 use crate::base::clock::Moment;
 use crate::vault::ha::settings::{pod_and_uid_of, pod_of};
-use crate::vault::physical::Head;
+use crate::vault::physical::{Head, LockName};
 
 /// An epoch younger than this is not taken over on evidence: a node that just came up may still be starting.
 const YOUNG: Duration = Duration::from_secs(10);
@@ -39,14 +39,8 @@ impl Election {
             let (is, can) = (head.format, self.settings.format);
             return Some(format!("the storage is in format {is}, and this program writes only up to {can}"));
         }
-        if let Some(lock) = &self.settings.lock
-            && *head.lock != *lock
-            && self.settings.adopt.as_deref() != Some(&*head.cluster)
-        {
-            let (theirs, cluster) = (&head.lock, &head.cluster);
-            return Some(format!(
-                "the cluster uses the lock {theirs} and this node {lock}; to move it, let `adopt` name cluster {cluster}"
-            ));
+        if let Some(reason) = self.foreign_lock(head).or_else(|| self.is_overtaken(head)) {
+            return Some(reason);
         }
         if self.is_skewed {
             return Some(
@@ -58,6 +52,37 @@ impl Election {
             return Some("this node is about to be deleted".to_owned());
         }
         None
+    }
+
+    /// Whether the head names another lock than this node's, none included: whoever leads there is not shut out by ours.
+    fn foreign_lock(&self, head: &Head) -> Option<String> {
+        let none = LockName::none();
+        let own = self.settings.lock.as_ref().unwrap_or(&none);
+        if *head.lock == *own || self.settings.adopt.as_deref() == Some(&*head.cluster) {
+            return None;
+        }
+        let (theirs, cluster) = (&head.lock, &head.cluster);
+        Some(match self.settings.lock {
+            Some(_) => format!(
+                "the cluster uses the lock {theirs} and this node {own}; to move it, let `adopt` name cluster {cluster}"
+            ),
+            None => format!(
+                "the cluster uses the lock {theirs} and this node none; leave `ha_enabled` at true, or, to use this node alone, end all others and let `adopt` name cluster {cluster}"
+            ),
+        })
+    }
+
+    /// Whether another server has taken the storage over from this one, and no lock says whose turn it is: the two
+    /// would take it from each other for ever, so the one that started later keeps it.
+    fn is_overtaken(&self, head: &Head) -> Option<String> {
+        let claimed = self.claimed.filter(|_| self.settings.lock.is_none())?;
+        if head.epoch <= claimed || self.is_me(&head.node) {
+            return None;
+        }
+        let other = &head.node;
+        Some(format!(
+            "another server, {other}, has taken over this storage, which without a lock one server alone may use; end one of them, or give all of them a lock (`ha_enabled`, `ha_storage`)"
+        ))
     }
 
     /// Decides whether to stand now.

@@ -2,6 +2,7 @@
 
 mod handover;
 mod rollback;
+mod without_lock;
 mod world;
 
 use self::world::*;
@@ -32,6 +33,19 @@ fn after_a_crash_the_lease_runs_out_and_the_read_lease_is_waited_for() {
     let took = world.run_until(10_000, |w| w.active().is_some());
     assert!((4_000..=6_700).contains(&took), "{took}");
     assert_eq!(world.epoch(), 2);
+}
+
+#[test]
+fn a_duration_that_somebody_wrote_into_the_lock_is_believed_up_to_two_minutes() {
+    for (seconds, least, most) in [(1, 550, 2_700), (60, 57_000, 61_000), (86_400, 117_000, 121_000)] {
+        let mut world = World::led();
+        world.run(20_000);
+        let old = world.active().unwrap();
+        world.nodes[old].is_dead = true;
+        world.edit(|record| record.duration_seconds = seconds);
+        let took = world.run_until(200_000, |w| w.active().is_some());
+        assert!((least..=most).contains(&took), "{seconds} s: {took} ms");
+    }
 }
 
 #[test]
@@ -321,20 +335,6 @@ fn a_claim_follows_an_active_that_still_commits_but_no_other_epoch() {
     world.store.commit(Some(&current), &next, &[]);
     world.run_until(10_000, |w| w.active() == Some(first));
     assert_eq!((world.epoch(), world.store.head().unwrap().seq), (2, next.seq + 1));
-}
-
-#[test]
-fn a_sole_node_without_a_lock_claims_at_once() {
-    let mut world = World::new();
-    world.nodes.clear();
-    world.queue.clear();
-    world.add(ElectionSettings { lock: None, ..settings("a_1_x") });
-    let took = world.run_until(1_000, |w| w.active().is_some());
-    assert!(took < 50, "{took}");
-    assert_eq!(world.record(), LockRecord::default());
-    world.send(0, Event::HandOver { cause: Cause::StepDown });
-    world.settle();
-    assert!(world.nodes[0].handover.clone().unwrap().is_err());
 }
 
 #[test]

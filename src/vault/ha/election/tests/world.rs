@@ -30,6 +30,8 @@ pub(super) fn settings(identity: &str) -> ElectionSettings {
 pub(super) struct Node {
     pub(super) election: Election,
     pub(super) is_dead: bool,
+    /// Hears of the lock at all.
+    pub(super) has_lock: bool,
     pub(super) is_lock_away: bool,
     pub(super) is_serving: bool,
     pub(super) is_suspended: bool,
@@ -89,8 +91,20 @@ impl World {
         world
     }
 
+    /// A storage whose vault uses no lock, and nobody there yet.
+    pub(super) fn without_lock() -> Self {
+        let mut world = Self::new();
+        world.nodes.clear();
+        world.queue.clear();
+        world.store = Store::new();
+        let first = Head { lock: LockName::none().into(), ..head(0, 1, &world.random) };
+        world.store.commit(None, &first, &[]);
+        world
+    }
+
     pub(super) fn add(&mut self, settings: ElectionSettings) -> usize {
         self.nodes.push(Node {
+            has_lock: settings.lock.is_some(),
             election: Election::new(settings),
             is_dead: false,
             is_lock_away: false,
@@ -174,7 +188,7 @@ impl World {
                     node.followed.clone_from(&head);
                     self.queue.extend(head.map(|head| (at, Event::Saw(head))));
                 }
-                if !node.is_dead && !node.is_lock_away && node.seen_version != version {
+                if !node.is_dead && node.has_lock && !node.is_lock_away && node.seen_version != version {
                     node.seen_version = version;
                     self.queue.push_back((at, Event::Lock { number: 0, content }));
                 }
