@@ -13,8 +13,10 @@ pub struct HaConfig {
     /// How long the active node trusts its last proof of leadership for reads: zero (every read is proven by a
     /// check of its own) to 500 ms.
     pub read_lease: Duration,
-    /// How old a read may be; zero: reads are linearizable.
+    /// How old a read may be that does not say; zero: reads are linearizable.
     pub max_staleness: Duration,
+    /// How old a read may be at most, whatever it asks for; at least `max_staleness`, and that by default.
+    pub staleness_limit: Duration,
     /// UUID of a cluster whose head names another lock and may be claimed nevertheless.
     pub adopt: Option<String>,
     /// The one rollback of the storage that a person has accepted.
@@ -75,6 +77,7 @@ impl Default for HaConfig {
             lease_duration: Duration::from_secs(6),
             read_lease: Duration::from_millis(500),
             max_staleness: Duration::ZERO,
+            staleness_limit: Duration::ZERO,
             adopt: None,
             accept_rollback: None,
         }
@@ -91,6 +94,18 @@ pub(super) fn ha(section: &mut Section<'_>) -> HaConfig {
     );
     section.duration("read_lease", Duration::ZERO..=Duration::from_millis(500), &mut ha.read_lease);
     section.duration("max_staleness", Duration::ZERO..=Duration::from_secs(86_400), &mut ha.max_staleness);
+    ha.staleness_limit = ha.max_staleness;
+    section.duration(
+        "staleness_limit",
+        Duration::ZERO..=Duration::from_secs(86_400),
+        &mut ha.staleness_limit,
+    );
+    if ha.staleness_limit < ha.max_staleness {
+        section.conflict(
+            "staleness_limit",
+            "staleness_limit is shorter than max_staleness: raise it, or shorten max_staleness",
+        );
+    }
     ha.adopt = section.text_where("adopt", is_uuid, "the UUID of a cluster");
     ha.accept_rollback = section.parsed(
         "accept_rollback",

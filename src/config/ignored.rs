@@ -23,7 +23,6 @@ pub const IGNORED: &[Ignored] = &[
     ignored("", "cache_size", "the cache has no size of its own"),
     ignored("", "disable_sealwrap", "there is no seal wrapping"),
     ignored("", "disable_indexing", "there is no such index"),
-    ignored("", "disable_performance_standby", "every standby serves reads; see max_staleness in ha"),
     ignored("", "disable_printable_check", "paths with control characters are always refused"),
     ignored("", "enable_response_header_hostname", "the header is not sent"),
     ignored("", "enable_response_header_raft_node_id", "the header is not sent"),

@@ -64,6 +64,13 @@ pub(super) fn server(sources: &[Source], environment: &Environment) -> Result<Se
             top.flag("disable_clustering", &mut disabled);
             disabled
         },
+        standby_reads: {
+            // Vault's name and OpenBao's.
+            let (mut performance, mut reads) = (false, false);
+            top.flag("disable_performance_standby", &mut performance);
+            top.flag("disable_standby_reads", &mut reads);
+            !performance && !reads
+        },
         default_lease_ttl: read_ttl(&mut top, "default_lease_ttl"),
         max_lease_ttl: read_ttl(&mut top, "max_lease_ttl"),
         addresses: read_addresses(&mut top, environment),

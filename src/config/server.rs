@@ -37,6 +37,8 @@ pub struct ServerConfig {
     pub cluster_name: Option<String>,
     /// No forwarding: standbys redirect.
     pub disable_clustering: bool,
+    /// Standbys answer reads; without it they forward everything.
+    pub standby_reads: bool,
     /// TTL of tokens and leases that ask for none.
     pub default_lease_ttl: Duration,
     /// Longest TTL of tokens and leases.
@@ -167,6 +169,7 @@ impl ServerConfig {
             cluster_addr: None,
             cluster_name: None,
             disable_clustering: false,
+            standby_reads: true,
             default_lease_ttl: LEASE_TTL,
             max_lease_ttl: LEASE_TTL,
             addresses: AddressEnvironment::read(environment),

@@ -10,6 +10,7 @@
 
 #[path = "../support/http.rs"]
 mod http;
+mod reads;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -60,6 +60,7 @@ fn wrong_texts() -> Vec<String> {
         "ha { lease_duration = \"1s\" }",
         "ha { read_lease = \"2s\" }",
         "ha { max_stalenes = \"1s\" }",
+        "ha { max_staleness = \"5s\" staleness_limit = \"1s\" }",
         "ha { adopt = \"me\" }",
         "ha { accept_rollback = \"true\" }",
         "telemetry { probe_address = \"everywhere\" }",

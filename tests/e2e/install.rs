@@ -38,7 +38,7 @@ pub async fn chart(context: Context) -> Outcome {
 /// `spec: {}` becomes Ready, and at that moment everything agrees; a secret is read through every pod.
 pub async fn minimal(context: Context) -> Outcome {
     let lab = &context.lab;
-    let seconds = cluster::apply_and_wait(lab, "default", "vault", "{}")?;
+    let seconds = cluster::apply_and_wait(lab, "default", "vault", cluster::SPEC)?;
     let cluster = Cluster::open(lab, "default", "vault")?;
     let active = cluster.agree().await?;
     let pods = cluster.pods()?;

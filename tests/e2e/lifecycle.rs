@@ -47,7 +47,7 @@ pub async fn recreate(context: Context) -> Outcome {
         }
     })
     .await?;
-    let seconds = cluster::apply_and_wait(lab, "default", "vault", "{}")?;
+    let seconds = cluster::apply_and_wait(lab, "default", "vault", cluster::SPEC)?;
     let again = Cluster::open(lab, "default", "vault")?;
     // The Service is new: every node's proxy learns of it a moment after the endpoints are there.
     crate::runner::eventually("the same secret", Duration::from_secs(15), || async {

@@ -55,6 +55,8 @@ pub fn cases() -> Vec<Case> {
         case("lease-duration", json!({"ha": {"leaseDurationSeconds": 121}})),
         case("staleness", json!({"ha": {"maxStalenessSeconds": -1}})),
         case("staleness", json!({"ha": {"maxStalenessSeconds": 86_401}})),
+        case("staleness-limit", json!({"ha": {"maxStalenessSeconds": 60, "stalenessLimitSeconds": 59}})),
+        case("staleness-limit", json!({"ha": {"stalenessLimitSeconds": 86_401}})),
         case("tls-secret", json!({"tls": {"mode": "Secret"}})),
         case("tls-secret-unused", json!({"tls": {"secretRef": {"name": "mine"}}})),
         case("image-tag", json!({"image": {"tag": "latest"}})),
@@ -142,6 +144,7 @@ pub fn good() -> Vec<Value> {
         json!({"replicas": 1, "storage": {"type": "File", "file": {"size": "2Gi", "storageClassName": "fast"}}}),
         json!({"haStorage": {"type": "Kubernetes"}, "service": {"type": "LoadBalancer", "annotations": {"a": "b"}}}),
         json!({"scheduling": {"spread": "Required", "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}]}}),
+        json!({"ha": {"stalenessLimitSeconds": 600, "standbyReads": false}}),
         json!({"deletion": {"policy": "Delete"}, "paused": true, "ha": {"leaseDurationSeconds": 120, "maxStalenessSeconds": 60}}),
     ]
 }

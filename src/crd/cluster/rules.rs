@@ -200,6 +200,17 @@ pub const RULES: &[Rule] = &[
         holds: |cluster, _| (0..=86_400).contains(&cluster.spec.ha.max_staleness_seconds),
     },
     Rule {
+        id: "staleness-limit",
+        at: &["spec", "ha"],
+        cel: "!has(self.stalenessLimitSeconds) || self.stalenessLimitSeconds >= self.maxStalenessSeconds && self.stalenessLimitSeconds <= 86400",
+        message: "ha.stalenessLimitSeconds must be at least ha.maxStalenessSeconds, and at most 86400",
+        holds: |cluster, _| {
+            let ha = &cluster.spec.ha;
+            ha.staleness_limit_seconds
+                .is_none_or(|limit| (ha.max_staleness_seconds..=86_400).contains(&limit))
+        },
+    },
+    Rule {
         id: "tls-secret",
         at: &["spec", "tls"],
         cel: "self.mode != 'Secret' || has(self.secretRef)",

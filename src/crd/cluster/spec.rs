@@ -126,16 +126,35 @@ pub struct HighAvailability {
     /// too. More lets reads go on while the storage is away; such answers say so in a header.
     #[serde(default)]
     pub max_staleness_seconds: i32,
+
+    /// How old, in seconds, an answer may be to a read that asks for it (X-Holdfast-Max-Staleness), 0 to 86400; at least
+    /// maxStalenessSeconds, and that by default. A token that was revoked may read for as long where the newest state
+    /// cannot be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staleness_limit_seconds: Option<i32>,
+
+    /// Whether standbys answer reads. Without it they forward every request to the active pod.
+    #[serde(default = "yes")]
+    pub standby_reads: bool,
 }
 
 impl Default for HighAvailability {
     fn default() -> Self {
-        Self { lease_duration_seconds: six(), max_staleness_seconds: 0 }
+        Self {
+            lease_duration_seconds: six(),
+            max_staleness_seconds: 0,
+            staleness_limit_seconds: None,
+            standby_reads: true,
+        }
     }
 }
 
 fn six() -> i32 {
     6
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What happens to data and keys when the object is deleted.

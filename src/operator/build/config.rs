@@ -44,13 +44,17 @@ pub(crate) fn content(context: &Context<'_>) -> String {
         });
         config.insert("seal".to_owned(), json!({"static": key}));
     }
-    config.insert(
-        "ha".to_owned(),
-        json!({
-            "lease_duration": format!("{}s", spec.ha.lease_duration_seconds),
-            "max_staleness": format!("{}s", spec.ha.max_staleness_seconds),
-        }),
-    );
+    let mut ha = json!({
+        "lease_duration": format!("{}s", spec.ha.lease_duration_seconds),
+        "max_staleness": format!("{}s", spec.ha.max_staleness_seconds),
+    });
+    if let Some(limit) = spec.ha.staleness_limit_seconds {
+        ha["staleness_limit"] = json!(format!("{limit}s"));
+    }
+    config.insert("ha".to_owned(), ha);
+    if !spec.ha.standby_reads {
+        config.insert("disable_standby_reads".to_owned(), json!(true));
+    }
     config.insert("telemetry".to_owned(), json!({"probe_address": any(context, PORT_PROBE)}));
     config.insert("log_format".to_owned(), json!("json"));
     Value::Object(config).to_string()

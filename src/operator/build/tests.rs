@@ -181,6 +181,10 @@ fn the_configuration_follows_the_specification() {
     let other = read("{unseal: {type: Shamir}, ha: {leaseDurationSeconds: 30, maxStalenessSeconds: 5}}");
     assert_eq!(other.get("seal"), None);
     assert_eq!(other["ha"], json!({"lease_duration": "30s", "max_staleness": "5s"}));
+    assert_eq!(other.get("disable_standby_reads"), None);
+    let other = read("{ha: {stalenessLimitSeconds: 60, standbyReads: false}}");
+    assert_eq!(other["ha"]["staleness_limit"], "60s");
+    assert_eq!(other["disable_standby_reads"], true);
     let bare = read("{profile: Development, replicas: 1, storage: {type: Memory}, tls: {mode: Disabled}}");
     assert_eq!(bare["storage"], json!({"inmem": {}}));
     assert_eq!(bare.get("ha_storage"), None);

@@ -26,8 +26,20 @@ pub struct Call {
     pub remote: Option<IpAddr>,
     /// `X-Vault-Wrap-TTL` in seconds.
     pub wrap_ttl_seconds: Option<u64>,
-    /// Most staleness that a read accepts, in milliseconds; zero is linearizable.
+    /// Most staleness that a read accepts, in milliseconds; zero is linearizable. Not all paths make use of it: see
+    /// [`Call::staleness_ms`].
     pub max_staleness_ms: u64,
+}
+
+/// Paths whose answers are current whatever staleness a request accepts: an answer that a token or a lease is still
+/// valid, or what is wrapped in one, must not be older than its revocation.
+const CURRENT: [&str; 4] = ["auth/token/", "cubbyhole/", "sys/leases/", "sys/wrapping/"];
+
+impl Call {
+    /// The staleness that the answer may have, in milliseconds.
+    pub fn staleness_ms(&self) -> u64 {
+        if CURRENT.iter().any(|prefix| self.path.starts_with(prefix)) { 0 } else { self.max_staleness_ms }
+    }
 }
 
 /// How a call ended.

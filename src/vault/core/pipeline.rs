@@ -88,7 +88,7 @@ impl Core {
         let mut attempts = 0;
         while attempts < MAX_ATTEMPTS {
             // Every run begins anew: what an earlier one saw of a failed batch is void for good.
-            let pass = match ledger.begin(call.max_staleness_ms).await {
+            let pass = match ledger.begin(call.staleness_ms()).await {
                 Ok(pass) => pass,
                 Err(error) => return failed(error),
             };

@@ -18,8 +18,6 @@ pub struct HaSettings {
     /// How long a read needs no proof of leadership after the last one, in milliseconds (at most 500; 0 proves every
     /// read anew).
     pub read_lease_ms: u64,
-    /// Staleness that reads accept when the request does not say, in milliseconds; 0 is linearizable.
-    pub max_staleness_ms: u64,
     /// Run without a lock: no other node may use the storage (`disable_clustering`, `server -dev`).
     pub lock_disabled: bool,
     /// UUID of the cluster whose head may be claimed although it names another lock.
@@ -39,7 +37,6 @@ impl HaSettings {
             cluster_addr: cluster_addr.to_owned(),
             lease_seconds: 6,
             read_lease_ms: 500,
-            max_staleness_ms: 0,
             lock_disabled: false,
             adopt: None,
             accept_rollback: None,

@@ -33,7 +33,7 @@ impl Hold {
 
     /// How many wait.
     #[cfg(test)]
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 }

@@ -6,13 +6,16 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, header};
 use serde_json::{Map, Value};
 
+use super::index::{INDEX, Index};
 use super::query::{self, Query};
 use super::respond::Refusal;
+use super::serve::Staleness;
 use crate::base::class::ErrorClass;
 use crate::base::duration;
 use crate::base::secret::SecretString;
 use crate::vault::core::Call;
 use crate::vault::logical::Operation;
+use crate::vault::physical::Head;
 
 /// Header: most staleness that a read accepts, as a duration.
 pub(super) const MAX_STALENESS: &str = "x-holdfast-max-staleness";
@@ -20,6 +23,27 @@ pub(super) const MAX_STALENESS: &str = "x-holdfast-max-staleness";
 pub(super) const STALENESS: &str = "x-holdfast-staleness";
 /// Header: a standby answers with a redirect instead of forwarding.
 pub(super) const NO_FORWARDING: &str = "x-vault-no-request-forwarding";
+
+/// Header: `active-node` asks that a standby forwards the request even if it could answer it.
+const FORWARD: &str = "x-vault-forward";
+/// Indexes of one request that are looked at: client libraries keep one or two.
+const INDEXES: usize = 16;
+
+/// What a request says about the state that it wants to see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// The active node is to answer.
+    pub active: bool,
+    /// What the client has seen already.
+    pub seen: Vec<Index>,
+}
+
+impl Wish {
+    /// Whether something that the client has seen is not in the state at `head`.
+    pub(super) fn misses(&self, head: &Head) -> bool {
+        self.seen.iter().any(|index| index.is_missing_at(head))
+    }
+}
 
 /// A request whose body has been read.
 #[derive(Debug, Clone)]
@@ -88,7 +112,7 @@ impl Inbound {
     ///
     /// # Errors
     /// With the status and text for the caller.
-    pub(super) fn call(&self, default_staleness_ms: u64) -> Result<Call, Refusal> {
+    pub(super) fn call(&self, staleness: Staleness) -> Result<Call, Refusal> {
         self.check_namespace()?;
         let mut path = self.path()?;
         let mut query = self.query()?;
@@ -119,8 +143,27 @@ impl Inbound {
             token: self.token(),
             remote: self.remote,
             wrap_ttl_seconds: self.wrap_ttl()?,
-            max_staleness_ms: self.max_staleness(default_staleness_ms)?,
+            max_staleness_ms: self.max_staleness(staleness)?,
         })
+    }
+
+    /// What the request says about the state that it wants to see. `X-Vault-Inconsistent` adds nothing: a node that lacks
+    /// what the client has seen waits for it and then sends the request on, whichever of its values was sent.
+    ///
+    /// # Errors
+    /// Where a header has no meaning.
+    pub(super) fn wish(&self) -> Result<Wish, Refusal> {
+        let active = match self.header(FORWARD).map(str::trim) {
+            None | Some("") => false,
+            Some("active-node") => true,
+            Some(other) => {
+                return Err(Refusal::invalid(format!("X-Vault-Forward: {other:?} is not \"active-node\"")));
+            }
+        };
+        let indexes = self.headers.get_all(INDEX).iter().take(INDEXES);
+        let seen = indexes.map(|value| value.to_str().ok().and_then(Index::parse)).collect::<Option<_>>();
+        let seen = seen.ok_or_else(|| Refusal::invalid("X-Vault-Index: it is not what an answer carried"))?;
+        Ok(Wish { active, seen })
     }
 
     fn token(&self) -> SecretString {
@@ -139,15 +182,15 @@ impl Inbound {
     }
 
     /// A client that names an index wants to read its own writes: for it, and by default, reads are linearizable.
-    fn max_staleness(&self, default_ms: u64) -> Result<u64, Refusal> {
-        if self.headers.contains_key("x-vault-index") {
+    fn max_staleness(&self, staleness: Staleness) -> Result<u64, Refusal> {
+        if self.headers.contains_key(INDEX) {
             return Ok(0);
         }
-        let Some(text) = self.header(MAX_STALENESS) else { return Ok(default_ms) };
+        let Some(text) = self.header(MAX_STALENESS) else { return Ok(staleness.default_ms) };
         let span = duration::parse(text).ok_or_else(|| {
             Refusal::invalid(format!("{MAX_STALENESS}: {text:?} is not a duration such as 5s"))
         })?;
-        Ok(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+        Ok(u64::try_from(span.as_millis()).unwrap_or(u64::MAX).min(staleness.limit_ms))
     }
 
     fn check_namespace(&self) -> Result<(), Refusal> {

@@ -17,6 +17,7 @@ mod dial;
 mod forward;
 mod hold;
 mod inbound;
+mod index;
 mod line;
 mod local;
 mod measure;

@@ -1,23 +1,19 @@
 //! Answers: the one mapping from error classes to statuses, and the headers that every answer has.
 
 use axum::body::Body as HttpBody;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::inbound::STALENESS;
+use super::index::{INDEX, Index};
 use crate::base::class::ErrorClass;
-use crate::base::id;
 use crate::vault::core::{Body, Reply};
-use crate::vault::physical::{Confirmed, Head};
+use crate::vault::physical::Confirmed;
 
 /// Seconds after which a client should try again what was answered with 503.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// Room that most answers fit into.
 const USUAL_BYTES: usize = 1 << 10;
-/// Header: the state that an answer is based on; clients send it back to read their own writes.
-const INDEX: HeaderName = HeaderName::from_static("x-vault-index");
 
 /// The status of an error. The only place that decides it.
 pub(super) fn status_of(class: ErrorClass) -> StatusCode {
@@ -117,21 +113,12 @@ pub(super) fn reply(reply: Reply) -> Response<HttpBody> {
 }
 
 fn proof(response: &mut Response<HttpBody>, confirmed: &Confirmed) {
-    if let Ok(value) = HeaderValue::from_str(&index(&confirmed.head)) {
-        response.headers_mut().insert(INDEX, value);
+    if let Ok(value) = HeaderValue::from_str(&Index::of(&confirmed.head).to_string()) {
+        response.headers_mut().insert(HeaderName::from_static(INDEX), value);
     }
     if let Some(age) = confirmed.staleness_ms {
         response.headers_mut().insert(HeaderName::from_static(STALENESS), HeaderValue::from(age));
     }
-}
-
-/// The head's position in the form that client libraries compare: `v1:<cluster>:<local>:<replicated>:<checksum>` in
-/// base64. The sequence number alone orders the history, so it stands in both places. The checksum guards against
-/// mutilation only: the index grants nothing.
-fn index(head: &Head) -> String {
-    let text = format!("v1:{}:{}:{}", head.cluster, head.seq, head.seq);
-    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    STANDARD.encode(format!("{text}:{}", id::hex(sum.as_ref())))
 }
 
 #[cfg(test)]

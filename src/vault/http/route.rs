@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::forward::{self, Forwarded};
 use super::hold::Held;
-use super::inbound::{Inbound, NO_FORWARDING};
+use super::inbound::{Inbound, NO_FORWARDING, Wish};
 use super::respond::{self, Refusal};
 use super::scouts::Scout;
 use super::serve::Api;
@@ -40,8 +40,13 @@ enum Attempt {
 }
 
 impl Api {
-    /// Carries `call` out, here or on the active node.
-    pub(super) async fn route(self: &Arc<Self>, call: Call, inbound: &Inbound) -> Response<HttpBody> {
+    /// Carries `call` out, here or on the active node, whichever `wish` allows.
+    pub(super) async fn route(
+        self: &Arc<Self>,
+        call: Call,
+        wish: Wish,
+        inbound: &Inbound,
+    ) -> Response<HttpBody> {
         let clock = &self.lifecycle.clock;
         let deadline = clock.now().plus(self.patience);
         let (mut held, mut place, mut scout) = (None, None, None);
@@ -52,7 +57,7 @@ impl Api {
             {
                 return refusal.into_response();
             }
-            let complaint = match self.attempt(&call).await {
+            let complaint = match self.attempt(&call, &wish).await {
                 Attempt::Done(response) => {
                     self.went_through(&scout);
                     return response;
@@ -86,7 +91,7 @@ impl Api {
                 }
                 Err(reason) => return complaint.unwrap_or_else(|| self.no_ledger(&reason)).into_response(),
             };
-            if self.only_redirects || inbound.headers.contains_key(NO_FORWARDING) {
+            if self.standby.only_redirects || inbound.headers.contains_key(NO_FORWARDING) {
                 return redirect(&leader, inbound);
             }
             let reason = match self.send_on(&leader, inbound).await {
@@ -155,16 +160,29 @@ impl Api {
         }
     }
 
-    async fn attempt(self: &Arc<Self>, call: &Call) -> Attempt {
+    async fn attempt(self: &Arc<Self>, call: &Call, wish: &Wish) -> Attempt {
         let admission = match self.lifecycle.ha.admit() {
             Ok(admission) => admission,
             Err(NoLedger::NoLeader(_)) => return Attempt::Elsewhere(None),
             Err(reason) => return Attempt::Done(self.no_ledger(&reason).into_response()),
         };
         let is_writable = admission.ledger.is_writable();
+        if !is_writable && (wish.active || !self.standby.reads) {
+            return Attempt::Elsewhere(None);
+        }
         let outcome = self.lifecycle.core.handle(Arc::clone(&admission.ledger), call.clone()).await;
         drop(admission);
         match outcome {
+            // What was written is written: only the answer to a read can still be one that the client must not get.
+            Outcome::Reply(reply) if !call.operation.may_write() && wish.misses(&reply.confirmed.head) => {
+                let text = "required index state not present: this client has seen a later state than the storage holds";
+                let refusal = Refusal::of(ErrorClass::Conflict, text);
+                if is_writable {
+                    Attempt::Done(refusal.into_response())
+                } else {
+                    Attempt::Elsewhere(Some(refusal))
+                }
+            }
             Outcome::Reply(reply) => Attempt::Done(self.replied(reply)),
             Outcome::NeedsActive => Attempt::Elsewhere(None),
             // A standby that cannot prove what it reads is no reason to fail: the active node may well answer.

@@ -31,6 +31,16 @@ use crate::base::class::ErrorClass;
 use crate::base::id;
 use crate::telemetry::Metrics;
 
+/// How old a read on a listener may be, in milliseconds; zero is linearizable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Staleness {
+    /// For requests that do not say.
+    pub default_ms: u64,
+    /// The most that a request gets, whatever it asks for: tokens and policies are read as old as the rest, so that it is
+    /// for the server's owner to say how long a revoked token may still read where nothing newer can be had.
+    pub limit_ms: u64,
+}
+
 /// Limits of requests on one listener.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RequestLimits {
@@ -40,8 +50,8 @@ pub(crate) struct RequestLimits {
     pub read: Duration,
     /// Longest time that a request may take.
     pub duration: Duration,
-    /// Staleness that reads accept unless they say otherwise, in milliseconds.
-    pub staleness_ms: u64,
+    /// How old reads may be.
+    pub staleness: Staleness,
     /// Whether `sys/generate-root` is refused.
     pub no_generate_root: bool,
     /// Whether `sys/rekey` and `sys/rekey-recovery-key` are refused.
@@ -62,10 +72,25 @@ impl Default for RequestLimits {
             body_bytes: 32 << 20,
             read: Duration::from_secs(30),
             duration: Duration::from_secs(90),
-            staleness_ms: 0,
+            staleness: Staleness::default(),
             no_generate_root: false,
             no_rekey: false,
         }
+    }
+}
+
+/// What this node does with requests while it is not active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standby {
+    /// It never forwards: it redirects.
+    pub only_redirects: bool,
+    /// It answers reads itself.
+    pub reads: bool,
+}
+
+impl Default for Standby {
+    fn default() -> Self {
+        Self { only_redirects: false, reads: true }
     }
 }
 
@@ -74,8 +99,7 @@ pub(crate) struct Api {
     /// Sealed or unsealed.
     pub lifecycle: Arc<Lifecycle>,
     pub(super) pool: Arc<Pool>,
-    /// Standbys never forward: they redirect.
-    pub(super) only_redirects: bool,
+    pub(super) standby: Standby,
     /// How long a request waits for a leader.
     pub(super) patience: Duration,
     /// How long the active node may be silent before what was sent to it is given up.
@@ -93,13 +117,13 @@ impl Api {
     pub(crate) fn new(
         lifecycle: Arc<Lifecycle>,
         pool: Arc<Pool>,
-        only_redirects: bool,
+        standby: Standby,
         metrics: &Metrics,
     ) -> Arc<Self> {
         Arc::new(Self {
             lifecycle,
             pool,
-            only_redirects,
+            standby,
             patience: PATIENCE,
             silence: PATIENCE,
             bodies: Bodies::default(),
@@ -227,13 +251,14 @@ async fn serve(api: &Arc<Api>, inbound: &Inbound, limits: &RequestLimits) -> Res
     {
         return response;
     }
-    match inbound.call(limits.staleness_ms) {
-        Ok(call) if limits.closes(&call.path) => {
+    let call = inbound.call(limits.staleness).and_then(|call| Ok((call, inbound.wish()?)));
+    match call {
+        Ok((call, _)) if limits.closes(&call.path) => {
             let text =
                 "this listener does not take key shares for that: its disable_unauthed_*_endpoints is set";
             Refusal::of(ErrorClass::Denied, text).into_response()
         }
-        Ok(call) => api.route(call, inbound).await,
+        Ok((call, wish)) => api.route(call, wish, inbound).await,
         Err(refusal) => refusal.into_response(),
     }
 }

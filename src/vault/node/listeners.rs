@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -11,7 +12,7 @@ use super::error::NodeError;
 use crate::base::task::{self, Shutdown};
 use crate::config::{ListenerConfig, ListenerTls, PodEnvironment, ServerConfig, TlsVersion};
 use crate::vault::http::listen::{Drain, ListenLimits, Listener, ListenerTlsSource};
-use crate::vault::http::serve::{self, Api, RequestLimits};
+use crate::vault::http::serve::{self, Api, RequestLimits, Staleness};
 use crate::vault::http::tls::{CertificateSource, ListenerCertificate, TlsSettings};
 
 /// The bound sockets of one listener.
@@ -113,7 +114,10 @@ pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> R
             body_bytes: usize::try_from(config.max_request_size_bytes).unwrap_or(usize::MAX),
             read: config.http_read_timeout,
             duration: config.max_request_duration,
-            staleness_ms: u64::try_from(around.config.ha.max_staleness.as_millis()).unwrap_or(u64::MAX),
+            staleness: Staleness {
+                default_ms: millis(around.config.ha.max_staleness),
+                limit_ms: millis(around.config.ha.staleness_limit),
+            },
             no_generate_root: config.disable_unauthed_generate_root,
             no_rekey: config.disable_unauthed_rekey,
         };
@@ -138,10 +142,7 @@ pub(super) async fn serve(sockets: Vec<Sockets>, around: &Surroundings<'_>) -> R
                     ha: Arc::clone(&lifecycle.ha),
                 },
                 // Peers keep connections ready for the moment when they need them.
-                limits: ListenLimits {
-                    idle: std::time::Duration::from_secs(3600),
-                    ..ListenLimits::default()
-                },
+                limits: ListenLimits { idle: Duration::from_secs(3600), ..ListenLimits::default() },
                 drain: around.peers.clone(),
             };
             task::spawn(
@@ -177,10 +178,12 @@ fn source(config: &ListenerConfig, bound: &Bound, pod: &PodEnvironment) -> Optio
     }
 }
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::future::try_join_all;
     use tokio::net::TcpStream;
 

@@ -22,7 +22,7 @@ use crate::vault::http::cluster::ClusterTls;
 use crate::vault::http::lifecycle::Lifecycle;
 use crate::vault::http::listen::Drain;
 use crate::vault::http::pool::Pool;
-use crate::vault::http::serve::Api;
+use crate::vault::http::serve::{Api, Standby};
 
 /// One running server. Dropping it does not stop it: [`Server::end`] does.
 pub struct Server {
@@ -118,7 +118,8 @@ impl Server {
         let lifecycle = compose::lifecycle(config, parts, &pool, &shutdown);
         let metrics = Arc::new(Metrics::new("server", env!("CARGO_PKG_VERSION")));
         metrics.register_collector(Box::new(NodeCollector(Arc::clone(&lifecycle))));
-        let api = Api::new(Arc::clone(&lifecycle), pool, config.disable_clustering, &metrics);
+        let standby = Standby { only_redirects: config.disable_clustering, reads: config.standby_reads };
+        let api = Api::new(Arc::clone(&lifecycle), pool, standby, &metrics);
         let mut server = Self {
             lifecycle,
             api_addresses,

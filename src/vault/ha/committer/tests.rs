@@ -90,6 +90,30 @@ fn one_commit_is_in_flight_and_the_rest_goes_with_the_next() {
 }
 
 #[test]
+fn a_batch_stays_within_the_limits_of_the_storage() {
+    // Four operations and a thousand bytes are the most that one commit may hold; see limits().
+    for (value_bytes, most) in [(1, 4), (400, 2)] {
+        let random = SeededRandom::new(1);
+        let settings = CommitterSettings { queue_count: 20, ..CommitterSettings::default() };
+        let mut b = Bench {
+            committer: Committer::new(settings, limits(), head(3, 10, &random), at(0)),
+            random: SeededRandom::new(2),
+        };
+        for id in 0..10 {
+            b.committer.submit(id, put(&format!("k{id}"), &"v".repeat(value_bytes))).unwrap();
+        }
+        let mut done = Vec::new();
+        while let Some(send) = b.send(0) {
+            let bytes: usize = send.ops.iter().map(|op| op.key().len() + value_bytes).sum();
+            assert!(send.ops.len() <= limits().operations && bytes <= limits().commit_bytes, "{send:?}");
+            assert!(send.ops.len() == most || done.len() + send.ops.len() == 10, "as many as fit: {send:?}");
+            done.extend(ids(&b.answer(&send, Commit::Committed)));
+        }
+        assert_eq!(done, (0..10).map(|id| (id, true)).collect::<Vec<_>>(), "in order, none left behind");
+    }
+}
+
+#[test]
 fn a_read_that_is_no_longer_true_conflicts() {
     let mut b = bench();
     let seen = b.committer.stamp_at(10).unwrap();

@@ -7,6 +7,7 @@ use futures_util::stream;
 use super::*;
 use crate::base::secret::SecretBytes;
 use crate::crypto::x509::{Authority, Validity};
+use crate::vault::http::index::Index;
 use crate::vault::http::tls::{CertificateSource, ListenerCertificate, TlsSettings};
 use crate::vault::logical::testing::untried;
 use crate::vault::physical::{BatchId, Commit, Head, Op};
@@ -111,6 +112,22 @@ const REFUSED: &[Case] = &[
         "",
         400,
         "x-holdfast-max-staleness: \"soon\" is not a duration such as 5s",
+    ),
+    (
+        "GET",
+        "/v1/secret/data/a",
+        &[("x-vault-forward", "anybody")],
+        "",
+        400,
+        "X-Vault-Forward: \"anybody\" is not \"active-node\"",
+    ),
+    (
+        "GET",
+        "/v1/secret/data/a",
+        &[("x-vault-index", "soon")],
+        "",
+        400,
+        "X-Vault-Index: it is not what an answer carried",
     ),
     ("GET", "/v1/secret/data/a", &[("x-vault-token", "hvs.nonsense")], "", 403, "permission denied"),
     ("GET", "/v1/secret/data/a", &[("x-vault-token", "")], "", 403, "permission denied"),
@@ -223,6 +240,14 @@ async fn states(texts: &mut Vec<String>) {
     let got = until(&node, 503, text).await;
     texts.push(got.body["errors"][0].as_str().unwrap_or_default().to_owned());
     let node = Node::ready().await;
+    node.send("PUT", "/v1/secret/data/a", &[], "{\"data\": {}}").await;
+    let mut head = node.backend.check().await.unwrap().unwrap();
+    head.seq += 1;
+    let later = Index::of(&head).to_string();
+    let got = node.send("GET", "/v1/secret/data/a", &[("x-vault-index", &later)], "").await;
+    let text = "required index state not present: this client has seen a later state than the storage holds";
+    assert_eq!((got.status, got.body), (412, json!({ "errors": [text] })));
+    texts.push(text.to_owned());
     assert_eq!(node.send("PUT", "/v1/sys/seal", &[], "").await.status, 204);
     until(&node, 503, "Vault is sealed").await;
     texts.push("Vault is sealed".to_owned());

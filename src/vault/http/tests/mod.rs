@@ -1,6 +1,7 @@
 //! The answers of one node to requests of every kind: statuses, texts and headers, without a socket.
 
 mod errors;
+mod gone;
 mod lines;
 mod peers;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 use super::cluster::ClusterTls;
 use super::lifecycle::{InitWish, Lifecycle};
 use super::pool::Pool;
-use super::serve::{Api, RequestLimits, answer, client_routes};
+use super::serve::{Api, RequestLimits, Standby, answer, client_routes};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::random::{Random, SystemRandom};
 use crate::base::task::Shutdown;
@@ -58,13 +59,16 @@ struct Got {
     body: Value,
 }
 
+/// How long nodes wait for a leader where the end of that is what a test is about.
+const HASTE: Duration = Duration::from_millis(300);
+
 impl Node {
     fn new() -> Self {
-        Self::with(None)
+        Self::with(None, HASTE)
     }
 
-    /// With this lock, if any; for a leader it waits then for 300 ms.
-    fn with(register: Option<InmemRegister>) -> Self {
+    /// With this lock, if any; for a leader it waits then for `patience`.
+    fn with(register: Option<InmemRegister>, patience: Duration) -> Self {
         let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) =
             (Arc::new(SystemClock), Arc::new(SystemRandom));
         let engines: EngineTable = ["kv", "cubbyhole"]
@@ -102,15 +106,15 @@ impl Node {
             Arc::new(Kernel(Arc::clone(&core))),
             shutdown.clone(),
         );
-        let none = || LockName { kind: "none".to_owned(), namespace: String::new(), name: String::new() };
-        let lock = name.unwrap_or_else(none);
+        let lock = name.unwrap_or_else(LockName::none);
         let cluster_tls = Arc::new(ClusterTls::default());
         let pool = Arc::new(Pool::new(Arc::clone(&cluster_tls)));
         let lifecycle = Arc::new(Lifecycle { core, ha, backend, lock, cluster_tls, clock, random });
-        let mut api = Api::new(Arc::clone(&lifecycle), pool, false, &Metrics::new("server", "0"));
+        let mut api =
+            Api::new(Arc::clone(&lifecycle), pool, Standby::default(), &Metrics::new("server", "0"));
         if let (false, Some(api)) = (is_alone, Arc::get_mut(&mut api)) {
-            api.patience = Duration::from_millis(300);
-            api.silence = Duration::from_secs(3);
+            api.patience = patience;
+            api.silence = patience.max(Duration::from_secs(3));
         }
         let limits = RequestLimits { body_bytes: 4096, ..RequestLimits::default() };
         let routes = client_routes(Arc::clone(&api), limits);
@@ -119,14 +123,14 @@ impl Node {
 
     /// Initialised, unsealed and active, with KV version 2 at `secret/`.
     async fn ready() -> Self {
-        let node = Self::unsealed(None).await;
+        let node = Self::unsealed(None, HASTE).await;
         node.lifecycle.ha.wait_for_leader(Duration::from_secs(30)).await.unwrap();
         node
     }
 
     /// Initialised and unsealed.
-    async fn unsealed(register: Option<InmemRegister>) -> Self {
-        let mut node = Self::with(register);
+    async fn unsealed(register: Option<InmemRegister>, patience: Duration) -> Self {
+        let mut node = Self::with(register, patience);
         let secret = FirstMount {
             class: MountClass::Secret,
             path: "secret/".to_owned(),

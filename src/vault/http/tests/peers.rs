@@ -14,20 +14,22 @@ use crate::base::task::{Guarded, guard};
 use crate::vault::physical::{ActiveRecord, LockRecord};
 
 /// An API address that nobody is asked at.
-const API: &str = "http://127.0.0.1:1";
+pub(super) const API: &str = "http://127.0.0.1:1";
 
 /// A standby whose lock says that another node leads.
-struct Standby {
-    node: Node,
+pub(super) struct Standby {
+    pub(super) node: Node,
     register: InmemRegister,
     epoch: u64,
     /// A request has reached the other node.
-    arrived: Arc<Notify>,
+    pub(super) arrived: Arc<Notify>,
+    /// A request that the other node let hang was given up.
+    pub(super) gone: Arc<Notify>,
 }
 
 /// What the other node does with a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Habit {
+pub(super) enum Habit {
     /// Speaks no TLS.
     Plain,
     /// Says nothing at all.
@@ -43,12 +45,18 @@ enum Habit {
 }
 
 impl Standby {
-    async fn new() -> Self {
+    /// It waits for a leader, or for one that can be reached, for `patience`.
+    pub(super) async fn new(patience: Duration) -> Self {
         let register = InmemRegister::new();
-        let mut standby =
-            Self { node: Node::new(), register: register.clone(), epoch: 1, arrived: Arc::default() };
+        let mut standby = Self {
+            node: Node::new(),
+            register: register.clone(),
+            epoch: 1,
+            arrived: Arc::default(),
+            gone: Arc::default(),
+        };
         standby.names("https://127.0.0.1:1", API).await;
-        standby.node = Node::unsealed(Some(register)).await;
+        standby.node = Node::unsealed(Some(register), patience).await;
         standby
     }
 
@@ -71,7 +79,7 @@ impl Standby {
     }
 
     /// The same, once the node knows.
-    async fn follows(&self, cluster_addr: &str, api_addr: &str) {
+    pub(super) async fn follows(&self, cluster_addr: &str, api_addr: &str) {
         self.names(cluster_addr, api_addr).await;
         let mut status = self.node.lifecycle.ha.status();
         let knows = status.wait_for(|status| {
@@ -91,22 +99,27 @@ impl Standby {
     }
 
     /// A server with this habit, for as long as the second value lives.
-    async fn peer(&self, habit: Habit) -> (SocketAddr, Guarded<()>) {
+    pub(super) async fn peer(&self, habit: Habit) -> (SocketAddr, Guarded<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = TlsAcceptor::from(self.node.lifecycle.cluster_tls.server().unwrap());
-        let arrived = Arc::clone(&self.arrived);
+        let notes = (Arc::clone(&self.arrived), Arc::clone(&self.gone));
         let serve = async move {
             let mut open: Vec<Guarded<()>> = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
-                open.push(guard("peer", behave(stream, tls.clone(), habit, Arc::clone(&arrived))));
+                open.push(guard("peer", behave(stream, tls.clone(), habit, notes.clone())));
             }
         };
         (address, guard("peers", serve))
     }
 }
 
-async fn behave(mut stream: TcpStream, tls: TlsAcceptor, habit: Habit, arrived: Arc<Notify>) {
+async fn behave(
+    mut stream: TcpStream,
+    tls: TlsAcceptor,
+    habit: Habit,
+    (arrived, gone): (Arc<Notify>, Arc<Notify>),
+) {
     match habit {
         Habit::Plain => return drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await),
         Habit::Silent => return std::future::pending().await,
@@ -119,7 +132,11 @@ async fn behave(mut stream: TcpStream, tls: TlsAcceptor, habit: Habit, arrived: 
     }
     arrived.notify_one();
     let answer: &[u8] = match habit {
-        Habit::Hangs => std::future::pending().await,
+        Habit::Hangs => {
+            while let Ok(1..) = stream.read(&mut buffer).await {}
+            gone.notify_one();
+            return;
+        }
         Habit::Declines => {
             b"HTTP/1.1 421 Misdirected Request\r\nx-holdfast-outcome: not-executed\r\ncontent-length: 0\r\n\r\n"
         }
@@ -162,7 +179,7 @@ async fn full_listener() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
 
 /// Everything that goes wrong between a standby and the active node.
 pub(super) async fn refusals(texts: &mut Vec<String>) {
-    let standby = Standby::new().await;
+    let standby = Standby::new(HASTE).await;
     unsent(&standby, texts).await;
     crowded(&standby, texts).await;
     sent(&standby, texts).await;
