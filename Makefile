@@ -112,12 +112,12 @@ sim:
 	@tests/tools image
 	@HOLDFAST_SIM_SEEDS=$(or $(SEEDS),10000) $(SIMULATION)
 
-## chaos       three servers on a real storage while everything fails (BACKEND=kubernetes, MINUTES=1, SEED=n, ONLY=kinds)
+## chaos       three servers on a real storage while everything fails (BACKEND=kubernetes, LOCK=type, MINUTES=1, SEED=n, ONLY=kinds)
 .PHONY: chaos
 chaos:
-	@[ "$(or $(BACKEND),kubernetes)" != kubernetes ] || tests/lab/lab prepare
+	@case "$(or $(BACKEND),kubernetes) $(LOCK)" in *kubernetes*) tests/lab/lab prepare ;; esac
 	@$(CHAOS) --backend $(or $(BACKEND),kubernetes) --minutes $(or $(MINUTES),1) \
-		$(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+		$(if $(LOCK),--lock $(LOCK)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 ## bench-ha    failover, commits and reads on every storage, measured and judged (BACKEND=types, ROUNDS=20, ONLY=parts)
 .PHONY: bench-ha

@@ -18,7 +18,7 @@ use crate::testbed::PATIENCE;
 /// The follower.
 pub struct Audit {
     backend: Arc<dyn Backend>,
-    /// The lock beside it.
+    /// The lock of the servers.
     pub lock: Arc<dyn HaBackend>,
     epoch: Arc<AtomicU64>,
     rows: Arc<Mutex<Vec<Row>>>,
@@ -26,7 +26,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Follows the journal of the storage that `stanza` names.
+    /// Follows the journal of the storage that `stanza` names, whose lock it may name as well.
     pub async fn start(stanza: &str) -> Self {
         let text = format!("{stanza}\nlistener \"tcp\" {{ address = \"127.0.0.1:0\" tls_disable = true }}\n");
         let config = parse(&[("audit", &text)], &Environment::fixed([])).unwrap();
@@ -34,7 +34,10 @@ impl Audit {
         let opened = BackendTable::default().storage(&config.storage, &around).await.unwrap();
         let (epoch, rows) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
         let follower = follow(Arc::clone(&opened.backend), Arc::clone(&epoch), Arc::clone(&rows));
-        let lock = opened.lock.unwrap();
+        let lock = match &config.ha_storage {
+            Some(lock) => BackendTable::default().lock(lock, &around).await.unwrap(),
+            None => opened.lock.unwrap(),
+        };
         let audit = Self { backend: opened.backend, lock, epoch, rows, task: tokio::spawn(follower) };
         until("the head", PATIENCE, || async {
             if audit.epoch() > 0 { Ok(()) } else { Err("no head".to_owned()) }

@@ -155,7 +155,7 @@ fn nodes_that_differ_in_the_end_are_found() {
 #[test]
 fn a_plan_follows_from_its_seed_and_has_every_kind_once_before_one_comes_again() {
     use plan::Kind;
-    let abilities = plan::Abilities { members: 3, lock: true, writer: true, throttle: true };
+    let abilities = plan::Abilities { members: 3, lock: true, writer: true, throttle: true, lock_members: 1 };
     let of = |seed, abilities, only, count| {
         plan::plan(plan::Wish { seed, only, is_brisk: false }, abilities, count)
     };
@@ -168,7 +168,8 @@ fn a_plan_follows_from_its_seed_and_has_every_kind_once_before_one_comes_again()
     let mut kinds: Vec<_> = first.iter().map(|step| step.kind).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, planned);
-    let nothing = plan::Abilities { members: 1, lock: false, writer: false, throttle: false };
+    let nothing =
+        plan::Abilities { members: 1, lock: false, writer: false, throttle: false, lock_members: 0 };
     let bare = of(7, nothing, &[], 100);
     let is_possible = |kind| {
         use Kind::{BlockWriter, DeleteLock, EditLock, FreezeWriter, KillLeadingMember, ThrottleApiServer};
@@ -187,7 +188,7 @@ fn a_plan_follows_from_its_seed_and_has_every_kind_once_before_one_comes_again()
 
 #[test]
 fn the_faults_of_a_short_run_are_short() {
-    let abilities = plan::Abilities { members: 3, lock: true, writer: true, throttle: true };
+    let abilities = plan::Abilities { members: 3, lock: true, writer: true, throttle: true, lock_members: 1 };
     let plan = |is_brisk| plan::plan(plan::Wish { seed: 7, only: &[], is_brisk }, abilities, 100);
     let (long, brisk) = (plan(false), plan(true));
     assert!(long.iter().any(|step| step.lasts > 20.0));

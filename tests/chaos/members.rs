@@ -33,7 +33,8 @@ impl Members {
     }
 
     pub fn abilities(&self) -> Abilities {
-        let several = |members, lock| Abilities { members, lock, writer: false, throttle: false };
+        let several =
+            |members, lock| Abilities { members, lock, writer: false, throttle: false, lock_members: 0 };
         match &self.store {
             Store::Kubernetes(_) => Abilities { throttle: true, ..several(1, true) },
             Store::Etcd(etcd) => several(etcd.addresses().len(), true),

@@ -121,24 +121,18 @@ impl<'a> Nemesis<'a> {
             }
             Kind::TerminateLeader => self.terminate(leader, step).await,
             Kind::StepDown => self.step_down(leader, step).await,
-            Kind::CutLeaderFromStorage | Kind::CutStandbyFromStorage => {
-                let node = if kind == Kind::CutLeaderFromStorage { leader } else { standby };
-                let links: Vec<&Link> = self.testbed.nodes[node].storage.iter().collect();
-                cut(&links, step, lasts).await;
+            Kind::CutLeaderFromStorage
+            | Kind::CutStandbyFromStorage
+            | Kind::CutLeaderFromPeers
+            | Kind::CutStandbyFromPeers
+            | Kind::CutLeaderFromLock => {
+                let is_standby = matches!(kind, Kind::CutStandbyFromStorage | Kind::CutStandbyFromPeers);
+                let node = if is_standby { standby } else { leader };
+                cut(&self.links(kind, node), step, lasts).await;
                 format!("{kind} (node {node}, {})", manner(step))
             }
-            Kind::CutLeaderFromPeers | Kind::CutStandbyFromPeers => {
-                let node = if kind == Kind::CutLeaderFromPeers { leader } else { standby };
-                cut(&[&self.testbed.nodes[node].peers], step, lasts).await;
-                format!("{kind} (node {node}, {})", manner(step))
-            }
-            Kind::RefuseStorageToLeader => {
-                let links: Vec<&Link> = self.testbed.nodes[leader].storage.iter().collect();
-                refuse(&links, lasts).await;
-                format!("{kind} (node {leader}) for {:.1} s", step.lasts)
-            }
-            Kind::RefusePeersOfLeader => {
-                refuse(&[&self.testbed.nodes[leader].peers], lasts).await;
+            Kind::RefuseStorageToLeader | Kind::RefusePeersOfLeader => {
+                refuse(&self.links(kind, leader), lasts).await;
                 format!("{kind} (node {leader}) for {:.1} s", step.lasts)
             }
             Kind::DelayStorage => {
@@ -157,7 +151,7 @@ impl<'a> Nemesis<'a> {
             Kind::EditLock | Kind::DeleteLock => self.lock_by_hand(step).await,
             Kind::CrowdAtLock => {
                 let seed = self.record.now();
-                let members = &self.testbed.members;
+                let members = self.testbed.lock_members();
                 let Deeds { edits, deletes, conflicts, failures } =
                     crowd::disturb(members, &self.audit.lock, seed, lasts).await;
                 format!(
@@ -165,11 +159,29 @@ impl<'a> Nemesis<'a> {
                     step.lasts
                 )
             }
+            Kind::RefuseLockToAll => {
+                let links: Vec<&Link> = self.testbed.nodes.iter().flat_map(|node| &node.lock).collect();
+                refuse(&links, lasts).await;
+                format!("{kind} for {:.1} s", step.lasts)
+            }
+            Kind::KillLockMember | Kind::FreezeLockMember => self.member(step).await,
             Kind::StepClock => self.step_clock(step, leader).await,
             Kind::FreezeWriter | Kind::BlockWriter => self.stop_writer(step).await,
             Kind::ThrottleApiServer => self.throttle(step).await,
             // Not of a plan.
             Kind::RestoreOlderCopy => kind.to_string(),
+        }
+    }
+
+    /// The links of a node that a fault of this kind concerns.
+    fn links(&self, kind: Kind, node: usize) -> Vec<&Link> {
+        let node = &self.testbed.nodes[node];
+        match kind {
+            Kind::CutLeaderFromPeers | Kind::CutStandbyFromPeers | Kind::RefusePeersOfLeader => {
+                vec![&node.peers]
+            }
+            Kind::CutLeaderFromLock => node.lock.iter().collect(),
+            _ => node.storage.iter().collect(),
         }
     }
 
@@ -217,7 +229,7 @@ impl<'a> Nemesis<'a> {
     }
 
     async fn throttle(&self, step: &Step) -> String {
-        let Store::Kubernetes(server) = self.testbed.members.store() else { return step.kind.to_string() };
+        let Some(server) = self.testbed.api_server() else { return step.kind.to_string() };
         match throttle::throttle(&server.kubeconfig(), seconds(step.lasts)).await {
             Ok(count) => format!("{} for {:.1} s ({count} requests refused)", step.kind, step.lasts),
             Err(why) => format!("{} (did not succeed: {why})", step.kind),
@@ -248,8 +260,8 @@ impl<'a> Nemesis<'a> {
 
     async fn lock_by_hand(&self, step: &Step) -> String {
         let done = match step.kind {
-            Kind::EditLock => self.testbed.members.edit_lock().await,
-            _ => self.testbed.members.delete_lock().await,
+            Kind::EditLock => self.testbed.lock_members().edit_lock().await,
+            _ => self.testbed.lock_members().delete_lock().await,
         };
         tokio::time::sleep(seconds(step.lasts)).await;
         match done {
@@ -307,12 +319,14 @@ impl<'a> Nemesis<'a> {
     }
 
     async fn member(&mut self, step: &Step) -> String {
-        let members = &mut self.testbed.members;
+        let is_lock = matches!(step.kind, Kind::KillLockMember | Kind::FreezeLockMember);
+        let lock = self.testbed.lock.as_mut().filter(|_| is_lock);
+        let members = lock.unwrap_or(&mut self.testbed.members);
         let member = match step.kind {
             Kind::KillLeadingMember => members.leading().await,
             _ => step.choice % members.abilities().members,
         };
-        if step.kind == Kind::FreezeMember {
+        if matches!(step.kind, Kind::FreezeMember | Kind::FreezeLockMember) {
             members.freeze(member);
             tokio::time::sleep(seconds(step.lasts)).await;
             members.thaw(member);

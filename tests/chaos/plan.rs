@@ -38,6 +38,11 @@ pub enum Kind {
     ThrottleApiServer,
     /// The wall clock of one node is stepped.
     StepClock,
+    /// Where the lock lies apart from the storage.
+    CutLeaderFromLock,
+    RefuseLockToAll,
+    KillLockMember,
+    FreezeLockMember,
     /// Comes last, if at all.
     RestoreOlderCopy,
 }
@@ -71,6 +76,10 @@ pub const KINDS: &[Kind] = &[
     Kind::BlockWriter,
     Kind::ThrottleApiServer,
     Kind::StepClock,
+    Kind::CutLeaderFromLock,
+    Kind::RefuseLockToAll,
+    Kind::KillLockMember,
+    Kind::FreezeLockMember,
     Kind::RestoreOlderCopy,
 ];
 
@@ -137,8 +146,10 @@ pub struct Abilities {
     pub lock: bool,
     /// Whether it is PostgreSQL, whose processes can be stopped in the middle of a statement.
     pub writer: bool,
-    /// Whether it is an API server.
+    /// Whether it, or the lock, is an API server.
     pub throttle: bool,
+    /// Members of what the lock is taken from, where that is not the storage itself; otherwise none.
+    pub lock_members: usize,
 }
 
 /// What is asked of a plan.
@@ -173,6 +184,9 @@ pub fn plan(wish: Wish, abilities: Abilities, count: usize) -> Vec<Step> {
         Kind::KillLeadingMember => abilities.members > 1,
         Kind::FreezeWriter | Kind::BlockWriter => abilities.writer,
         Kind::ThrottleApiServer => abilities.throttle,
+        Kind::CutLeaderFromLock | Kind::RefuseLockToAll | Kind::KillLockMember | Kind::FreezeLockMember => {
+            abilities.lock_members > 0
+        }
         Kind::RestoreOlderCopy => false,
         _ => true,
     };
@@ -190,7 +204,7 @@ fn step(kind: Kind, random: &mut Seeded) -> Step {
     let (low, high) = match kind {
         // Around and beyond two Leases of six seconds.
         Kind::PauseLeader => (2.0, 14.0),
-        Kind::CutLeaderFromStorage | Kind::CutLeaderFromPeers => (1.0, 14.0),
+        Kind::CutLeaderFromStorage | Kind::CutLeaderFromPeers | Kind::CutLeaderFromLock => (1.0, 14.0),
         Kind::HoldWritePastClaim => (1.0, 30.0),
         Kind::FreezeWriter => (2.0, 30.0),
         Kind::KillLeader | Kind::TerminateLeader => (0.0, 8.0),

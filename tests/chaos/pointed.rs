@@ -54,7 +54,7 @@ pub async fn run(settings: &Settings, pointed: &Pointed) -> bool {
     let record = Arc::new(Record::new());
     let urls: Vec<String> = cluster.nodes.iter().map(|node| node.url.clone()).collect();
     let load = Load::start(&urls, &urls, &cluster.place, 0, *seed, &record);
-    let abilities = Abilities { members: 3, lock: true, writer: false, throttle: false };
+    let abilities = Abilities { members: 3, lock: true, writer: false, throttle: false, lock_members: 0 };
     let steps = plan::plan(Wish { seed: *seed, only, is_brisk: *minutes < 3.0 }, abilities, STEPS);
     let (mut faults, mut wrong) = (Vec::new(), Vec::new());
     let begun = Instant::now();

@@ -32,22 +32,27 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// Runs; whether nothing is wrong.
 pub async fn run(settings: &Settings) -> bool {
-    let Settings { backend, minutes, seed, only, program, .. } = settings;
-    println!("chaos on {backend} for {minutes} minutes, SEED={seed}");
+    let Settings { backend, lock, minutes, seed, only, program, .. } = settings;
+    let title = settings.title();
+    println!("chaos on {title} for {minutes} minutes, SEED={seed}");
     let about = finish::about();
-    let folder = folder(&format!("{backend}-{seed}"));
+    let folder = folder(&format!("{title}-{seed}"));
     let program = program.clone().map_or_else(Program::built, Program::Holdfast);
     let mut programs = std::array::from_fn(|_| program.clone());
     programs[CLOCK_NODE] = Program::Own;
     let layout = Layout { programs, wrap: None };
-    let mut testbed = Testbed::start_as(&layout, Store::open(backend).await, &folder).await;
+    let lock = match lock {
+        Some(lock) => Some(Store::open(lock).await),
+        None => None,
+    };
+    let mut testbed = Testbed::start_as(&layout, Store::open(backend).await, lock, &folder).await;
     let audit = Audit::start(&testbed.stanza).await;
     let tokens_before = finish::tokens(&testbed).await;
     let record = Arc::new(Record::new());
     let load = Load::of(&testbed, 0, *seed, &record);
 
     let wish = Wish { seed: *seed, only, is_brisk: *minutes < BRISK_MINUTES };
-    let steps = plan::plan(wish, testbed.members.abilities(), STEPS);
+    let steps = plan::plan(wish, testbed.abilities(), STEPS);
     let begun = Instant::now();
     let mut nemesis = Nemesis::new(&mut testbed, &audit, &record);
     for step in &steps {
@@ -78,7 +83,7 @@ pub async fn run(settings: &Settings) -> bool {
     let totals = report::totals(&events, &journal, &faults, &wrong);
     println!("\n{totals}\nhistory and logs are in {}", folder.display());
     if *minutes >= KEPT_MINUTES && only.is_empty() {
-        finish::keep(backend, &format!("{about}, {minutes} minutes, SEED={seed}"), &totals);
+        finish::keep(&title, &format!("{about}, {minutes} minutes, SEED={seed}"), &totals);
     }
     wrong.is_empty()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::plan::Kind;
 
-pub const USAGE: &str = "usage: chaos [--backend TYPE] [--minutes N] [--seed N] [--only KIND,KIND] [--program FILE]
+pub const USAGE: &str = "usage: chaos [--backend TYPE] [--lock TYPE] [--minutes N] [--seed N] [--only KIND,KIND] [--program FILE]
        chaos --wrong yes [--backend TYPE] [--seed N]
        chaos --addresses URL,URL --token-file FILE [--pids N,N] [--restart COMMAND] [--ca-file FILE] [--minutes N] [--seed N] [--only KIND,KIND]";
 
@@ -13,6 +13,8 @@ pub const USAGE: &str = "usage: chaos [--backend TYPE] [--minutes N] [--seed N] 
 pub struct Settings {
     /// `kubernetes`, `etcd`, `consul`, `zookeeper` or `postgresql`.
     pub backend: String,
+    /// What the lock is taken from, if it is not the storage itself.
+    pub lock: Option<String>,
     pub minutes: f64,
     pub seed: u64,
     pub only: Vec<Kind>,
@@ -40,6 +42,12 @@ pub struct Pointed {
 }
 
 impl Settings {
+    /// What is tested, as a name.
+    pub fn title(&self) -> String {
+        let lock = self.lock.as_ref().map(|lock| format!("-{lock}-lock"));
+        self.backend.clone() + &lock.unwrap_or_default()
+    }
+
     /// Reads it.
     ///
     /// # Errors
@@ -48,6 +56,7 @@ impl Settings {
         let any = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| u64::from(time.subsec_nanos()));
         let mut settings = Self {
             backend: "kubernetes".to_owned(),
+            lock: None,
             minutes: 1.0,
             seed: any(),
             only: Vec::new(),
@@ -62,6 +71,7 @@ impl Settings {
             let pointed = &mut settings.pointed;
             match name.as_str() {
                 "--backend" => settings.backend = value,
+                "--lock" => settings.lock = Some(value).filter(|lock| *lock != settings.backend),
                 "--minutes" => settings.minutes = value.parse().map_err(|error| wrong(&error))?,
                 "--seed" => settings.seed = value.parse().map_err(|error| wrong(&error))?,
                 "--program" => settings.program = Some(value.into()),

@@ -7,9 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use crate::apiserver::ApiServer;
 use crate::http::{Http, until};
 use crate::link::Link;
 use crate::members::{Members, account};
+use crate::plan::Abilities;
 use crate::ports::free_port;
 use crate::process::{Process, Program};
 use crate::store::Store;
@@ -32,6 +34,8 @@ pub struct Node {
     pub peers: Link,
     /// From it to each member of the storage.
     pub storage: Vec<Link>,
+    /// From it to each member of what the lock is taken from, where that is not the storage.
+    pub lock: Vec<Link>,
 }
 
 impl Node {
@@ -49,10 +53,12 @@ pub struct Testbed {
     pub token: String,
     key: String,
     pub folder: PathBuf,
-    /// The stanza of the storage without proxies.
+    /// The stanzas of storage and lock without proxies.
     pub stanza: String,
-    /// Ends last.
+    /// They end last.
     pub members: Members,
+    /// What the lock is taken from, where that is not the storage.
+    pub lock: Option<Members>,
 }
 
 /// What the nodes are.
@@ -68,22 +74,21 @@ impl Testbed {
     #[allow(dead_code, reason = "for programs that have no nodes of their own")]
     pub async fn start(store: Store, folder: &Path) -> Self {
         let programs = std::array::from_fn(|_| Program::built());
-        Self::start_as(&Layout { programs, wrap: None }, store, folder).await
+        Self::start_as(&Layout { programs, wrap: None }, store, None, folder).await
     }
 
-    /// The same with nodes of another kind.
-    pub async fn start_as(layout: &Layout<'_>, store: Store, folder: &Path) -> Self {
-        let mut stanza = store.stanza("storage");
-        if let Store::Kubernetes(server) = &store {
-            let file = folder.join("account.kubeconfig");
-            std::fs::write(&file, account(&server.kubeconfig()).await).unwrap();
-            stanza = stanza.replace(&server.kubeconfig().display().to_string(), &file.display().to_string());
+    /// The same with nodes of another kind, and with the lock in `lock`.
+    pub async fn start_as(layout: &Layout<'_>, store: Store, lock: Option<Store>, folder: &Path) -> Self {
+        let mut parts = vec![(&store, named(&store, "storage", folder).await)];
+        if let Some(lock) = &lock {
+            parts.push((lock, named(lock, "ha_storage", folder).await));
         }
         let mut nodes = Vec::new();
         for number in 0..NODES {
-            nodes.push(node(number, layout, &store, &stanza, folder).await);
+            nodes.push(node(number, layout, &parts, folder).await);
         }
-        let members = Members::new(store);
+        let stanza = parts.iter().map(|(_, stanza)| stanza.as_str()).collect();
+        let (members, lock) = (Members::new(store), lock.map(Members::new));
         let mut testbed = Self {
             nodes,
             token: String::new(),
@@ -91,6 +96,7 @@ impl Testbed {
             folder: folder.to_owned(),
             stanza,
             members,
+            lock,
         };
         testbed.initialise().await;
         testbed
@@ -122,6 +128,29 @@ impl Testbed {
             })
             .await;
         }
+    }
+
+    /// What can be done to storage and lock.
+    pub fn abilities(&self) -> Abilities {
+        let storage = self.members.abilities();
+        let Some(lock) = self.lock.as_ref().map(Members::abilities) else { return storage };
+        let throttle = storage.throttle || lock.throttle;
+        Abilities { lock: lock.lock, lock_members: lock.members, throttle, ..storage }
+    }
+
+    /// The servers that hold the lock.
+    pub fn lock_members(&self) -> &Members {
+        self.lock.as_ref().unwrap_or(&self.members)
+    }
+
+    /// The API server, if storage or lock is one.
+    pub fn api_server(&self) -> Option<&ApiServer> {
+        [Some(&self.members), self.lock.as_ref()].into_iter().flatten().find_map(|members| {
+            match members.store() {
+                Store::Kubernetes(server) => Some(server),
+                _ => None,
+            }
+        })
     }
 
     /// The node that says that it leads; of several, any.
@@ -178,24 +207,48 @@ async fn unseal(http: Http, key: String) {
     }
 }
 
-async fn node(number: usize, layout: &Layout<'_>, store: &Store, stanza: &str, folder: &Path) -> Node {
-    let name = format!("vault-{number}");
-    let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-    let (api, cluster) = (free_port(), free_port());
-    let mut stanza = stanza.to_owned();
+/// The stanza of `block` that names `store`; an API server with an account that it may throttle.
+async fn named(store: &Store, block: &str, folder: &Path) -> String {
+    let stanza = store.stanza(block);
+    let Store::Kubernetes(server) = store else { return stanza };
+    let file = folder.join("account.kubeconfig");
+    std::fs::write(&file, account(&server.kubeconfig()).await).unwrap();
+    stanza.replace(&server.kubeconfig().display().to_string(), &file.display().to_string())
+}
+
+/// The stanza of the node `name` for `store`, with a proxy before each of its members.
+async fn linked(store: &Store, stanza: &str, name: &str, folder: &Path) -> (String, Vec<Link>) {
     let mut members = Vec::new();
-    if let Store::Kubernetes(_) = store {
+    let stanza = if let Store::Kubernetes(_) = store {
         let (all, file) = (folder.join("account.kubeconfig"), folder.join(format!("{name}.kubeconfig")));
         let text = std::fs::read_to_string(&all).unwrap();
         std::fs::write(&file, redirected(&text, &mut members)).unwrap();
-        stanza = stanza.replace(&all.display().to_string(), &file.display().to_string());
+        stanza.replace(&all.display().to_string(), &file.display().to_string())
     } else {
-        stanza = redirected(&stanza, &mut members);
-    }
-    let mut storage = Vec::new();
+        redirected(stanza, &mut members)
+    };
+    let mut links = Vec::new();
     for (port, target) in members {
-        storage.push(Link::open(loopback(target), port).await);
+        links.push(Link::open(loopback(target), port).await);
     }
+    (stanza, links)
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+async fn node(number: usize, layout: &Layout<'_>, parts: &[(&Store, String)], folder: &Path) -> Node {
+    let name = format!("vault-{number}");
+    let (api, cluster) = (free_port(), free_port());
+    let (mut stanza, mut links) = (String::new(), Vec::new());
+    for (store, part) in parts {
+        let (part, to) = linked(store, part, &name, folder).await;
+        stanza.push_str(&part);
+        links.push(to);
+    }
+    let mut links = links.into_iter();
+    let (storage, lock) = (links.next().unwrap_or_default(), links.next().unwrap_or_default());
     let clients = Link::open(loopback(api), free_port()).await;
     let peers = Link::open(loopback(cluster), free_port()).await;
     if let Some(wrap) = layout.wrap {
@@ -216,7 +269,7 @@ async fn node(number: usize, layout: &Layout<'_>, store: &Store, stanza: &str, f
     let program = layout.programs[number].clone();
     let process = Process::start(&program, folder, &name);
     let direct = Http::new(&format!("http://127.0.0.1:{api}"));
-    Node { name, program, process, direct, clients, peers, storage }
+    Node { name, program, process, direct, clients, peers, storage, lock }
 }
 
 /// `text` with another port in each address of loopback; `moved` gets the new and the old one of each.

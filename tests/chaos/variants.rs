@@ -83,7 +83,7 @@ async fn trial(backend: &str, variant: Variant, seed: u64) -> Option<String> {
     let folder = folder(&format!("wrong-{variant}"));
     let wrap = |inner: &Path| wrong::stanza(inner, variant);
     let layout = Layout { programs: std::array::from_fn(|_| Program::Own), wrap: Some(&wrap) };
-    let mut testbed = Testbed::start_as(&layout, Store::open(backend).await, &folder).await;
+    let mut testbed = Testbed::start_as(&layout, Store::open(backend).await, None, &folder).await;
     let audit = Audit::start(&testbed.stanza).await;
     let record = Arc::new(Record::new());
     let rounds = if variant == Variant::Right { 2 } else { ROUNDS };
