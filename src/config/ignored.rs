@@ -5,6 +5,8 @@
 pub struct Ignored {
     /// The block that it stands in; empty at the top.
     pub block: &'static str,
+    /// The types of that block that Vault reads it in; none: all of them.
+    pub types: &'static [&'static str],
     /// The key.
     pub key: &'static str,
     /// Why, or what takes its place.
@@ -12,7 +14,12 @@ pub struct Ignored {
 }
 
 const fn ignored(block: &'static str, key: &'static str, reason: &'static str) -> Ignored {
-    Ignored { block, key, reason }
+    Ignored { block, types: &[], key, reason }
+}
+
+/// A setting of a `storage` block of some types alone: in the others it is a mistake.
+const fn in_storage(types: &'static [&'static str], key: &'static str, reason: &'static str) -> Ignored {
+    Ignored { block: "storage", types, key, reason }
 }
 
 /// Every setting that is ignored.
@@ -43,27 +50,31 @@ pub const IGNORED: &[Ignored] = &[
     ignored("", "service_registration", "the operator labels the pods"),
     ignored("", "experiments", "there are no experiments"),
     ignored("", "user_lockout", "there is no login that could be locked"),
-    ignored("storage", "tls_min_version", "TLS 1.2 and 1.3 are spoken, both with strong suites alone"),
-    ignored("storage", "tls_verify_ip", "the name or IP address of a server is always verified"),
+    in_storage(
+        &["consul", "zookeeper"],
+        "tls_min_version",
+        "TLS 1.2 and 1.3 are spoken, both with strong suites alone",
+    ),
+    in_storage(&["zookeeper"], "tls_verify_ip", "the name or IP address of a server is always verified"),
     ignored("storage", "redirect_addr", "set api_addr at the top"),
     ignored("storage", "advertise_addr", "set api_addr at the top"),
     ignored("storage", "cluster_addr", "set cluster_addr at the top"),
     ignored("storage", "disable_clustering", "set disable_clustering at the top"),
-    ignored(
-        "storage",
+    in_storage(
+        &["postgresql"],
         "max_idle_connections",
         "a node keeps four connections to PostgreSQL, whatever the load",
     ),
-    ignored(
-        "storage",
+    in_storage(
+        &["consul", "postgresql"],
         "max_parallel",
         "requests share the connections to the storage, and their number is bounded already",
     ),
-    ignored("storage", "max_connect_retries", "the server waits for its storage and never gives up"),
-    ignored("storage", "discovery_srv", "the members are those that address names"),
-    ignored("storage", "discovery_srv_name", "the members are those that address names"),
-    ignored("storage", "sync", "the members are those that address names"),
-    ignored("storage", "lock_timeout", "the lock is judged by lease_duration of ha"),
+    in_storage(&["postgresql"], "max_connect_retries", "the server waits for its storage and never gives up"),
+    in_storage(&["etcd"], "discovery_srv", "the members are those that address names"),
+    in_storage(&["etcd"], "discovery_srv_name", "the members are those that address names"),
+    in_storage(&["etcd"], "sync", "the members are those that address names"),
+    in_storage(&["etcd"], "lock_timeout", "the lock is judged by lease_duration of ha"),
     ignored("listener", "telemetry", "metrics are served on probe_address of telemetry, without a token"),
     ignored("listener", "profiling", "there is no profiling endpoint"),
     ignored("listener", "inflight_requests_logging", "there is no such endpoint"),
@@ -79,14 +90,22 @@ pub const IGNORED: &[Ignored] = &[
     ignored("listener", "x_forwarded_for_hop_skips", "the peer's address is used"),
     ignored("listener", "x_forwarded_for_reject_not_authorized", "the peer's address is used"),
     ignored("listener", "x_forwarded_for_reject_not_present", "the peer's address is used"),
-    ignored("storage", "check_timeout", "no service is registered with Consul; the operator labels the pods"),
-    ignored("storage", "disable_registration", "no service is registered with Consul"),
-    ignored("storage", "service", "no service is registered with Consul; the operator labels the pods"),
-    ignored("storage", "service_address", "no service is registered with Consul"),
-    ignored("storage", "service_meta", "no service is registered with Consul"),
-    ignored("storage", "service_tags", "no service is registered with Consul"),
-    ignored("storage", "session_ttl", "the lock needs no session of Consul; see lease_duration in ha"),
-    ignored("storage", "lock_wait_time", "the lock is watched, not waited for; see lease_duration in ha"),
+    in_storage(
+        &["consul"],
+        "check_timeout",
+        "no service is registered with Consul; the operator labels the pods",
+    ),
+    in_storage(&["consul"], "disable_registration", "no service is registered with Consul"),
+    in_storage(&["consul"], "service", "no service is registered with Consul; the operator labels the pods"),
+    in_storage(&["consul"], "service_address", "no service is registered with Consul"),
+    in_storage(&["consul"], "service_meta", "no service is registered with Consul"),
+    in_storage(&["consul"], "service_tags", "no service is registered with Consul"),
+    in_storage(&["consul"], "session_ttl", "the lock needs no session of Consul; see lease_duration in ha"),
+    in_storage(
+        &["consul"],
+        "lock_wait_time",
+        "the lock is watched, not waited for; see lease_duration in ha",
+    ),
     ignored("telemetry", "prometheus_retention_time", "metrics are never dropped"),
     ignored("telemetry", "disable_hostname", "metrics do not carry the host's name"),
     ignored("telemetry", "usage_gauge_period", "there are no usage gauges"),
@@ -100,8 +119,10 @@ pub const IGNORED: &[Ignored] = &[
     ignored("telemetry", "enable_hostname_label", "metrics do not carry the host's name"),
 ];
 
-/// The entry of a key, if it is in the table. What holds for a storage holds for a lock of the same type.
-pub(super) fn find(block: &str, key: &str) -> Option<&'static Ignored> {
+/// The entry of a key of a block of type `kind`, if it is in the table. What holds for a storage holds for a lock of the
+/// same type.
+pub(super) fn find(block: &str, kind: &str, key: &str) -> Option<&'static Ignored> {
     let block = if block == "ha_storage" { "storage" } else { block };
-    IGNORED.iter().find(|entry| entry.block == block && entry.key == key)
+    let is_of = |entry: &&Ignored| entry.types.is_empty() || entry.types.contains(&kind);
+    IGNORED.iter().filter(is_of).find(|entry| entry.block == block && entry.key == key)
 }

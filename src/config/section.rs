@@ -313,8 +313,8 @@ impl<'a> Section<'a> {
                 continue;
             }
             let place = entry.place();
-            let block = self.name.split(' ').next().unwrap_or_default();
-            if let Some(ignored) = ignored::find(block, key) {
+            let (block, kind) = self.name.split_once(' ').unwrap_or((&self.name, ""));
+            if let Some(ignored) = ignored::find(block, kind.trim_matches('"'), key) {
                 self.findings.warnings.push(format!("{place}{key} is ignored: {}", ignored.reason));
                 continue;
             }

@@ -331,16 +331,39 @@ fn static_keys_are_read_raw_in_hexadecimal_and_in_base64() {
 
 #[test]
 fn every_ignored_key_warns_and_none_is_known() {
-    for ignored in config::IGNORED {
-        let text = match ignored.block {
-            "" => format!("{STORED}{TCP}{} = 1", ignored.key),
-            "listener" => listener(&format!("tls_disable = true\n{} = 1", ignored.key)),
-            "storage" => format!("{TCP}storage \"inmem\" {{ {} = 1 }}", ignored.key),
-            block => format!("{STORED}{TCP}{block} {{ {} = 1 }}", ignored.key),
+    let stored = |kind: &str, key: &str| {
+        let needed = match kind {
+            "etcd" => "address = \"http://a:2379\"",
+            "postgresql" => "connection_url = \"postgres://u@h/d\"",
+            "file" => "path = \"/data\"",
+            _ => "",
         };
-        let config = read(&text).unwrap_or_else(|e| panic!("{}: {e}", ignored.key));
-        assert_eq!(config.warnings.len(), 1, "{}", ignored.key);
-        assert!(config.warnings[0].contains(ignored.reason), "{}", config.warnings[0]);
+        read(&format!("{TCP}storage \"{kind}\" {{\n{needed}\n{key} = 1\n}}"))
+    };
+    const STORAGES: [&str; 7] = ["kubernetes", "etcd", "consul", "zookeeper", "postgresql", "file", "inmem"];
+    for ignored in config::IGNORED {
+        let key = ignored.key;
+        let warn = |config: Result<ServerConfig, Problems>| {
+            let config = config.unwrap_or_else(|e| panic!("{key}: {e}"));
+            assert_eq!(config.warnings.len(), 1, "{key}");
+            assert!(config.warnings[0].contains(ignored.reason), "{}", config.warnings[0]);
+        };
+        match ignored.block {
+            "" => warn(read(&format!("{STORED}{TCP}{key} = 1"))),
+            "listener" => warn(read(&listener(&format!("tls_disable = true\n{key} = 1")))),
+            "storage" => {
+                for kind in STORAGES {
+                    if ignored.types.is_empty() || ignored.types.contains(&kind) {
+                        warn(stored(kind, key));
+                    } else {
+                        let problems = stored(kind, key).expect_err(kind).to_string();
+                        assert!(problems.contains(&format!("unknown key \"{key}\"")), "{kind}: {problems}");
+                    }
+                }
+                assert!(ignored.types.iter().all(|kind| STORAGES.contains(kind)), "{:?}", ignored.types);
+            }
+            block => warn(read(&format!("{STORED}{TCP}{block} {{ {key} = 1 }}"))),
+        }
     }
 }
 

@@ -29,6 +29,8 @@ fn every_error_says_what_to_do() {
         "request_timeout = \"1ms\"",
         "ha_enabled = \"perhaps\"",
         "token = \"t\"",
+        // Consul's.
+        "session_ttl = \"15s\"",
     ];
     let mut texts: Vec<String> =
         blocks.iter().map(|block| format!("storage \"etcd\" {{ {block} }}\n{TCP}")).collect();
