@@ -28,8 +28,8 @@ pub use seal::{KeySource, SealConfig, StaticKey, StaticSeal};
 pub use server::{AddressEnvironment, DevConfig, PodEnvironment, ServerConfig};
 pub use storage::{
     ChannelBinding, ClientTls, ConsulStorage, Credential, CredentialError, EtcdStorage, FileStorage,
-    HaStorageConfig, KubernetesLock, KubernetesStorage, PostgresqlHost, PostgresqlStorage, PostgresqlUrl,
-    PostgresqlUrlError, Settings, StorageConfig, ZookeeperServer, ZookeeperStorage,
+    HaStorageConfig, KubernetesLock, KubernetesStorage, PostgresqlClash, PostgresqlHost, PostgresqlStorage,
+    PostgresqlUrl, PostgresqlUrlError, Settings, StorageConfig, ZookeeperServer, ZookeeperStorage,
 };
 pub use telemetry::{LogConfig, LogFormat, LogLevel, TelemetryConfig};
 

@@ -17,7 +17,7 @@ pub use credential::{Credential, CredentialError};
 pub use etcd::EtcdStorage;
 pub use file::FileStorage;
 pub use kubernetes::{KubernetesLock, KubernetesStorage};
-pub use postgresql::PostgresqlStorage;
+pub use postgresql::{PostgresqlClash, PostgresqlStorage};
 pub use postgresql_url::{ChannelBinding, PostgresqlHost, PostgresqlUrl, PostgresqlUrlError};
 pub use tls::ClientTls;
 pub use zookeeper::{ZookeeperServer, ZookeeperStorage};

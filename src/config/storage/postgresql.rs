@@ -9,9 +9,11 @@ use super::tls::{ClientTls, client_tls};
 use crate::base::secret::SecretString;
 use crate::config::env;
 use crate::config::parse::Context;
-use crate::config::problem::Problem;
+use crate::config::problem::{Place, Problem};
 use crate::config::section::Section;
 
+/// The setting that says where the database is.
+const URL: &str = "connection_url";
 /// Most characters of a table's name, and of its schema: with the longest suffix it is still an identifier.
 const NAME_CHARS: usize = 48;
 
@@ -48,6 +50,55 @@ impl PostgresqlStorage {
             request_timeout: Duration::from_secs(5),
         }
     }
+
+    /// What `url`, which messages call `name`, and the other settings say twice, or to no effect.
+    pub fn clashes(&self, url: &PostgresqlUrl, name: &str) -> Vec<PostgresqlClash> {
+        let tls = &self.tls;
+        let mut found = Vec::new();
+        let mut note = |key, reason: String| found.push(PostgresqlClash { key, reason });
+        let twice = |what: &str| format!("is given and {name} has {what} as well: remove one of the two");
+        if url.password.is_some() && self.password.is_some() {
+            note("password", twice("a password"));
+        }
+        if url.cert_file.is_some() != url.key_file.is_some() {
+            note(URL, "cannot be used: sslcert and sslkey need each other".to_owned());
+        }
+        let files = [
+            ("tls_ca_file", tls.ca_file.is_some(), "sslrootcert", url.ca_file.is_some()),
+            ("tls_cert_file", tls.cert_file.is_some(), "sslcert", url.cert_file.is_some()),
+            ("tls_key_file", tls.key_file.is_some(), "sslkey", url.key_file.is_some()),
+        ];
+        let given = files.into_iter().chain([("tls_server_name", tls.server_name.is_some(), "", false)]);
+        for (key, is_given, parameter, is_in_url) in given {
+            if url.has_tls {
+                if is_given && is_in_url {
+                    note(key, twice(parameter));
+                }
+                continue;
+            }
+            if is_given {
+                note(key, format!("has no effect with sslmode=disable in {name}: remove one of the two"));
+            }
+            if is_in_url {
+                note(
+                    URL,
+                    format!(
+                        "cannot be used: {parameter} has no effect with sslmode=disable: remove one of the two"
+                    ),
+                );
+            }
+        }
+        found
+    }
+}
+
+/// A setting that says again what the URL says, or has no effect beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresqlClash {
+    /// The setting.
+    pub key: &'static str,
+    /// What is the matter with it and what to do, as said of it: "is given and …".
+    pub reason: String,
 }
 
 /// Reads `storage "postgresql" { … }`.
@@ -55,9 +106,14 @@ pub(super) fn storage(section: &mut Section<'_>, context: &Context<'_>) -> Postg
     const NAME: &str =
         "a table's name: lower-case letters, digits and _, at most 48, perhaps with schema. before it";
     let defaults = PostgresqlStorage::at(Credential::Text(SecretString::new(String::new())));
-    let given = credential(section, "connection_url", context);
+    let given = credential(section, URL, context);
+    let from_environment = environment(context);
+    let name = match &from_environment {
+        Some(_) => format!("environment variable {}", env::VAULT_PG_CONNECTION_URL.name),
+        None => URL.to_owned(),
+    };
     let mut storage = PostgresqlStorage {
-        connection_url: environment(context).or(given),
+        connection_url: from_environment.or(given),
         password: credential(section, "password", context),
         table: section.text_where("table", is_table, NAME).unwrap_or(defaults.table),
         ha_table: section.text_where("ha_table", is_table, NAME),
@@ -71,7 +127,7 @@ pub(super) fn storage(section: &mut Section<'_>, context: &Context<'_>) -> Postg
         &mut storage.request_timeout,
     );
     match &storage.connection_url {
-        None if section.has("connection_url") => {}
+        None if section.has(URL) => {}
         None => section.report(Problem::Missing {
             place: section.place(),
             section: section.name().to_owned(),
@@ -80,7 +136,7 @@ pub(super) fn storage(section: &mut Section<'_>, context: &Context<'_>) -> Postg
         }),
         // What a file holds is judged when it is read.
         Some(Credential::File(_)) => {}
-        Some(Credential::Text(text)) => check(section, text, &storage),
+        Some(Credential::Text(text)) => check(section, text, &storage, &name),
     }
     storage
 }
@@ -94,33 +150,23 @@ fn environment(context: &Context<'_>) -> Option<Credential> {
     })
 }
 
-/// Notes what is wrong with the URL, alone and beside the other settings.
-fn check(section: &mut Section<'_>, text: &SecretString, storage: &PostgresqlStorage) {
-    let url = match PostgresqlUrl::parse(text) {
-        Ok(url) => url,
-        Err(error) => {
-            return section.conflict("connection_url", &format!("connection_url cannot be used: {error}"));
+/// Notes what is wrong with the URL, which messages call `name`, alone and beside the other settings.
+fn check(section: &mut Section<'_>, text: &SecretString, storage: &PostgresqlStorage, name: &str) {
+    // A variable does not stand in the block, which may hold a good URL.
+    let place = if name == URL { section.place_of(URL) } else { Place::default() };
+    let about_url =
+        |reason: String| Problem::Conflict { place: place.clone(), message: format!("{name} {reason}") };
+    match PostgresqlUrl::parse(text) {
+        Ok(url) => {
+            for PostgresqlClash { key, reason } in storage.clashes(&url, name) {
+                if key == URL {
+                    section.report(about_url(reason));
+                } else {
+                    section.conflict(key, &format!("{key} {reason}"));
+                }
+            }
         }
-    };
-    if url.password.is_some() && storage.password.is_some() {
-        section.conflict(
-            "password",
-            "password is given and connection_url holds one as well: remove one of the two",
-        );
-    }
-    if url.cert_file.is_some() != url.key_file.is_some() {
-        section
-            .conflict("connection_url", "connection_url cannot be used: sslcert and sslkey need each other");
-    }
-    let twice = [
-        ("tls_ca_file", "sslrootcert", url.ca_file.is_some() && storage.tls.ca_file.is_some()),
-        ("tls_cert_file", "sslcert", url.cert_file.is_some() && storage.tls.cert_file.is_some()),
-    ];
-    for (key, parameter, _) in twice.into_iter().filter(|(_, _, is_twice)| *is_twice) {
-        section.conflict(
-            key,
-            &format!("{key} is given and connection_url has {parameter} as well: remove one of the two"),
-        );
+        Err(error) => section.report(about_url(format!("cannot be used: {error}"))),
     }
 }
 

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use holdfast::config::{ClientTls, Credential, PostgresqlStorage};
 use holdfast::vault::physical::postgresql::{open, open_lock};
-use tokio::io::AsyncWriteExt as _;
+use holdfast::vault::physical::{Backend, StorageError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::world::own_server;
+use super::world::{opened, own_server, until};
 use crate::server_postgresql::{CERTIFICATE_ROLE, DATABASE, PASSWORD_ESCAPED, Postgresql, ROLE};
 
 /// What is shown, with everything masked that differs from run to run.
@@ -56,6 +57,7 @@ async fn every_reason_says_what_to_do() {
     tables(&mut shown).await;
     settings(&mut shown).await;
     services(&mut shown).await;
+    speakers(&mut shown).await;
     insta::assert_snapshot!("unusable", shown.text);
 }
 
@@ -85,6 +87,10 @@ async fn certificates(shown: &mut Shown) {
     shown.add("another name", PostgresqlStorage { tls, ..at(&url) }).await;
     let tls = ClientTls { server_name: Some("not a name".to_owned()), ..shown.tls("ca.pem") };
     shown.add("no name", PostgresqlStorage { tls, ..at(&url) }).await;
+    // Every resolver takes this for 127.0.0.1.
+    let nameless = url.replace("127.0.0.1", "127.1");
+    let tls = shown.tls("ca.pem");
+    shown.add("a host that is no name", PostgresqlStorage { tls, ..at(&nameless) }).await;
     let url = shown.url(CERTIFICATE_ROLE, DATABASE);
     let tls = shown.tls("ca.pem");
     shown.add("no certificate where one is asked for", PostgresqlStorage { tls, ..at(&url) }).await;
@@ -109,6 +115,44 @@ async fn files(shown: &mut Shown) {
     std::fs::write(&path, "mysql://hunter2@db").expect("a file");
     let connection_url = Some(Credential::File(path));
     shown.add("a URL in a file that is none", PostgresqlStorage { connection_url, ..at("") }).await;
+    urls_in_files(shown).await;
+}
+
+/// What holds for a URL beside other settings holds for one in a file as well.
+async fn urls_in_files(shown: &mut Shown) {
+    let path = shown.server.file("url");
+    let plain = "postgres://u@127.0.0.1/d?sslmode=disable";
+    let password = Some(Credential::Text("hunter2".into()));
+    let tls = |name: &str| ClientTls { ca_file: Some(PathBuf::from(name)), ..ClientTls::default() };
+    let in_file = PostgresqlStorage { connection_url: Some(Credential::File(path.clone())), ..at("") };
+    for (what, url, config) in [
+        (
+            "a password beside the file",
+            "postgres://u:hunter2@h/d",
+            PostgresqlStorage { password, ..in_file.clone() },
+        ),
+        ("sslcert alone in the file", "postgres://u@h/d?sslcert=%2Fc", in_file.clone()),
+        (
+            "a CA beside the file and in it",
+            "postgres://u@h/d?sslrootcert=%2Fca",
+            PostgresqlStorage { tls: tls("/c"), ..in_file.clone() },
+        ),
+        ("a CA without TLS", plain, PostgresqlStorage { tls: tls("/c"), ..in_file.clone() }),
+    ] {
+        std::fs::write(&path, url).expect("a file");
+        shown.add(what, config).await;
+    }
+    std::fs::write(&path, shown.server.url()).expect("a file");
+    let moved = PostgresqlStorage { table: "moved".to_owned(), ..in_file };
+    let backend = opened(&moved).await;
+    std::fs::write(&path, shown.server.url().replace("/vault?", "/other?")).expect("a file");
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'holdfast %'";
+    shown.server.sql("postgres", &[end]);
+    until("it is refused", async || matches!(backend.check().await, Err(StorageError::Denied { .. }))).await;
+    let checked = backend.check().await;
+    let Err(StorageError::Denied { reason, .. }) = checked else { panic!("{checked:?}") };
+    shown.note("another database later on", &reason);
 }
 
 async fn tables(shown: &mut Shown) {
@@ -146,6 +190,10 @@ async fn tables(shown: &mut Shown) {
 
 async fn settings(shown: &mut Shown) {
     let own = shown.server.url();
+    shown.server.sql("postgres", &["REVOKE CONNECT ON DATABASE vault FROM PUBLIC"]);
+    let guest = shown.url("guest:guest", "vault?sslmode=disable");
+    shown.add("no right to connect", at(&guest)).await;
+    shown.server.sql("postgres", &["GRANT CONNECT ON DATABASE vault TO PUBLIC"]);
     for name in ["fsync", "full_page_writes"] {
         shown.server.set(name, "off");
         shown.add(name, at(&own)).await;
@@ -174,4 +222,50 @@ async fn services(shown: &mut Shown) {
     };
     answering.abort();
     shown.note("another service", &reason.replace(&port.to_string(), "PORT"));
+}
+
+/// A message of PostgreSQL's protocol.
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).expect("a short message");
+    [&[tag][..], &length.to_be_bytes(), body].concat()
+}
+
+/// A server that greets, and says the same to whatever it is asked afterwards.
+async fn speaker(greeting: Vec<u8>, answer: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (greeting, answer) = (greeting.clone(), answer.clone());
+            tokio::spawn(async move {
+                let (mut bytes, mut said) = ([0; 4096], greeting);
+                while client.read(&mut bytes).await.is_ok_and(|count| count > 0) {
+                    client.write_all(&said).await.ok();
+                    said.clone_from(&answer);
+                }
+            });
+        }
+    });
+    port
+}
+
+/// What speaks something like PostgreSQL's protocol, and what speaks another one.
+async fn speakers(shown: &mut Shown) {
+    let ready = message(b'Z', b"I");
+    let welcome = [message(b'R', &[0; 4]), ready.clone()].concat();
+    let fields = b"SERROR\0VERROR\0C42883\0Munknown function: set_config()\0\0";
+    let cases = [
+        ("a service that greets in another protocol", b"\x4a\0\0\0\x0a8.0.36\0more".to_vec(), Vec::new()),
+        ("a service that asks for nobody's name", ready.clone(), Vec::new()),
+        ("a service that knows other functions", welcome, [message(b'E', fields), ready].concat()),
+    ];
+    for (what, greeting, answer) in cases {
+        let port = speaker(greeting, answer).await;
+        let url = format!("postgres://u:hunter2@127.0.0.1:{port}/d?sslmode=disable");
+        let reason = match open(&at(&url)).await {
+            Ok(_) => panic!("{what}: it can be used"),
+            Err(reason) => reason.to_string(),
+        };
+        shown.note(what, &reason.replace(&port.to_string(), "PORT"));
+    }
 }

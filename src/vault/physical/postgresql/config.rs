@@ -8,12 +8,14 @@ use super::tls::Connector;
 use crate::base::id;
 use crate::base::random::SystemRandom;
 use crate::base::secret::{SecretBytes, SecretString};
-use crate::config::{ClientTls, Credential, PostgresqlStorage, PostgresqlUrl};
+use crate::config::{ClientTls, Credential, PostgresqlClash, PostgresqlStorage, PostgresqlUrl};
 use crate::vault::physical::tls::client_config;
 use crate::vault::physical::unusable::Unusable;
 
 /// The storage as configuration names it.
 pub(super) const KIND: &str = "postgresql";
+/// The setting that says where the database is.
+const URL: &str = "connection_url";
 /// How long a server may take to accept a connection, if the URL does not say.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Characters that tell the sessions of one instance from those of another.
@@ -21,9 +23,7 @@ const ID_CHARS: usize = 12;
 
 /// The settings of one instance.
 pub(super) struct Settings {
-    connection_url: Credential,
-    password: Option<Credential>,
-    tls: ClientTls,
+    config: PostgresqlStorage,
     /// The database when the instance was opened.
     pub(super) database: String,
     pub(super) tables: Tables,
@@ -48,11 +48,8 @@ pub(super) struct Target {
 impl Settings {
     /// Reads the configuration and what it names.
     pub(super) async fn new(config: &PostgresqlStorage, needs: Needs) -> Result<Self, Unusable> {
-        let missing = || setting("connection_url", "there is none".to_owned());
         let mut settings = Self {
-            connection_url: config.connection_url.clone().ok_or_else(missing)?,
-            password: config.password.clone(),
-            tls: config.tls.clone(),
+            config: config.clone(),
             database: String::new(),
             tables: Tables::new(&config.table, config.ha_table.as_deref(), needs),
             may_create: !config.skip_create_table,
@@ -66,15 +63,27 @@ impl Settings {
 
     /// Where to connect, as URL, password and certificates are now.
     pub(super) async fn target(&self) -> Result<Target, Unusable> {
-        let text = secret("connection_url", &self.connection_url).await?;
-        let mut url =
-            PostgresqlUrl::parse(&text).map_err(|error| setting("connection_url", error.to_string()))?;
-        if !self.database.is_empty() && url.database != self.database {
-            let reason = "it names another database than when the server started: restart the server to move"
-                .to_owned();
-            return Err(setting("connection_url", reason));
+        let missing = || setting(URL, "there is none".to_owned());
+        let connection_url = self.config.connection_url.as_ref().ok_or_else(missing)?;
+        let text = secret(URL, connection_url).await?;
+        // A text that lies in a file is called by the name of the file as well.
+        let wrong = |reason: String| match connection_url {
+            Credential::File(path) => Unusable::File { key: URL, path: path.display().to_string(), reason },
+            Credential::Text(_) => setting(URL, reason),
+        };
+        let mut url = PostgresqlUrl::parse(&text).map_err(|error| wrong(error.to_string()))?;
+        match self.config.clashes(&url, URL).into_iter().next() {
+            None => {}
+            Some(PostgresqlClash { key: URL, reason }) => return Err(wrong(format!("it {reason}"))),
+            Some(PostgresqlClash { key, reason }) => return Err(setting(key, format!("it {reason}"))),
         }
-        let password = match &self.password {
+        if !self.database.is_empty() && url.database != self.database {
+            return Err(wrong(
+                "it names another database than when the server started: restart the server to move"
+                    .to_owned(),
+            ));
+        }
+        let password = match &self.config.password {
             Some(password) => Some(SecretBytes::new(secret("password", password).await?.expose().into())),
             None => url.password.take(),
         };
@@ -85,10 +94,10 @@ impl Settings {
 
     async fn connector(&self, url: &PostgresqlUrl) -> Result<Connector, Unusable> {
         let tls = ClientTls {
-            ca_file: self.tls.ca_file.clone().or_else(|| url.ca_file.clone()),
-            cert_file: self.tls.cert_file.clone().or_else(|| url.cert_file.clone()),
-            key_file: self.tls.key_file.clone().or_else(|| url.key_file.clone()),
-            server_name: self.tls.server_name.clone(),
+            ca_file: self.config.tls.ca_file.clone().or_else(|| url.ca_file.clone()),
+            cert_file: self.config.tls.cert_file.clone().or_else(|| url.cert_file.clone()),
+            key_file: self.config.tls.key_file.clone().or_else(|| url.key_file.clone()),
+            server_name: self.config.tls.server_name.clone(),
         };
         let config = client_config(&tls, &[]).await?;
         Connector::new(config, tls.server_name.as_deref())

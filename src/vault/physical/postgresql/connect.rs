@@ -148,6 +148,13 @@ fn refine(address: &str, target: &Target, error: &tokio_postgres::Error) -> Fail
         }
         _ => {}
     }
+    let is_no_input = is_no_input(error);
+    if is_tls && is_no_input {
+        let reason = format!(
+            "the host of {address} is no name that a certificate can have: write a DNS name or an IP address, or what the certificate says in tls_server_name"
+        );
+        return Failure::Unusable(setting("connection_url", reason));
+    }
     // The client's own words, which have no other mark.
     let words = chain(error);
     if is_tls && words.contains("does not support TLS") {
@@ -165,7 +172,7 @@ fn refine(address: &str, target: &Target, error: &tokio_postgres::Error) -> Fail
     if words.starts_with("authentication error") {
         return Failure::Unusable(Unusable::Refused { address, reason: words, check: WHO });
     }
-    if words.starts_with("unexpected message") || words.starts_with("error parsing") {
+    if is_no_input || words.starts_with("unexpected message") || words.starts_with("error parsing") {
         return Failure::Unusable(Unusable::WrongService { address, expected: "PostgreSQL", reason: words });
     }
     Failure::Lost { address, reason: words }
@@ -203,8 +210,16 @@ fn refine_said(address: String, target: &Target, state: &SqlState, message: &str
 
 /// The error of the TLS library among the causes.
 fn tls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
-    let cause = std::error::Error::source(error)?;
-    cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
+    io_error(error)?.get_ref()?.downcast_ref()
+}
+
+/// Whether something cannot be read as what it should be: a message of a server, or the name of a host.
+fn is_no_input(error: &tokio_postgres::Error) -> bool {
+    io_error(error).is_some_and(|cause| cause.kind() == std::io::ErrorKind::InvalidInput)
+}
+
+fn io_error(error: &tokio_postgres::Error) -> Option<&std::io::Error> {
+    std::error::Error::source(error)?.downcast_ref()
 }
 
 /// What a server says about itself and the tables.
@@ -351,11 +366,9 @@ mod tests {
     fn servers_that_no_test_can_start_are_refused_too() {
         assert!(about().judge("db:5432").is_ok());
         let old = About { version_number: 120_022, version: "12.22 (Debian)".to_owned(), ..about() };
-        let reason = old.judge("db:5432").unwrap_err().to_string();
-        assert_eq!(reason, "db:5432 is version 12.22 (Debian); at least 13 is needed");
         let off = About { synchronous_commit: "off".to_owned(), ..about() };
-        let reason = off.judge("db:5432").unwrap_err().to_string();
-        assert!(reason.contains("synchronous_commit stays off although"), "{reason}");
+        let said = [old, off].map(|about| about.judge("db:5432").unwrap_err().to_string());
+        insta::assert_snapshot!("unusable", said.join("\n\n"));
         let applied = About { synchronous_commit: "remote_apply".to_owned(), ..about() };
         assert!(applied.judge("db:5432").is_ok());
         let standby = About { is_read_only: true, ..about() };
