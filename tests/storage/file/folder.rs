@@ -7,7 +7,7 @@ use holdfast::config::FileStorage;
 use holdfast::vault::physical::file::open;
 use holdfast::vault::physical::{Backend, Commit, FeedEvent};
 
-use super::process::{given_folder, in_shell, private_shell};
+use super::process::{bound_shell, given_folder, in_shell, private_shell};
 use super::writer::{batch, begin, commit, head_of, write};
 
 fn mode(path: &Path) -> u32 {
@@ -69,6 +69,12 @@ async fn a_folder_that_will_not_do_is_refused_with_what_to_do() {
     let empty = make("empty");
     std::fs::write(empty.join("vault.redb"), "").expect("a file");
     note("an empty store", refusal(&empty, parent.path()).await);
+    let lost = make("lost");
+    drop(open(&FileStorage::at(&lost)).await.expect("a store"));
+    let mut bytes = std::fs::read(lost.join("vault.redb")).expect("a file");
+    bytes[4096..].fill(0);
+    std::fs::write(lost.join("vault.redb"), bytes).expect("a file");
+    note("all pages but the first are lost", refusal(&lost, parent.path()).await);
     let used = make("used");
     let first = open(&FileStorage::at(&used)).await.expect("a store");
     note("in use", refusal(&used, parent.path()).await);
@@ -88,18 +94,12 @@ async fn folders_of_other_users_and_groups_are_refused() {
     std::fs::create_dir(&folder).expect("a folder");
     chown(&folder, Some(54_321), None).expect("another owner");
     set_mode(&folder, 0o700);
-    let text = refusal(&folder, parent.path()).await;
-    assert_eq!(
-        text,
-        "path /parent/vault: belongs to user 54321 (mode 0700); give it to the user of this server, with mode 0700"
-    );
+    let mut shown = refusal(&folder, parent.path()).await;
     chown(&folder, Some(0), Some(54_321)).expect("another group");
     set_mode(&folder, 0o2770);
-    let text = refusal(&folder, parent.path()).await;
-    assert_eq!(
-        text,
-        "path /parent/vault: can be written by group 54321 (mode 2770); give it to the user of this server, with mode 0700"
-    );
+    shown.push_str("\n\n");
+    shown.push_str(&refusal(&folder, parent.path()).await);
+    insta::assert_snapshot!("owners", shown);
     // As Kubernetes gives a volume to a pod: to a group of its process.
     chown(&folder, Some(0), Some(rustix::process::getegid().as_raw())).expect("our group");
     set_mode(&folder, 0o2770);
@@ -121,17 +121,62 @@ fn a_read_only_folder_is_refused() {
 async fn meets_a_read_only_folder() {
     let Some(folder) = given_folder() else { return };
     let folder = Path::new(&folder);
-    let own = "give it to the user of this server, with mode 0700";
-    assert_eq!(
-        refusal(folder, folder).await,
-        format!(
-            "path /parent: cannot be written: Read-only file system (os error 30); {own}, on a file system that is not read-only"
-        )
-    );
-    assert_eq!(
-        refusal(&folder.join("new"), folder).await,
-        format!("path /parent/new: cannot be made: Read-only file system (os error 30); make it and {own}")
-    );
+    let (itself, new) = (refusal(folder, folder).await, refusal(&folder.join("new"), folder).await);
+    insta::assert_snapshot!("read_only", format!("{itself}\n\n{new}"));
+}
+
+#[test]
+fn folders_without_the_rights_that_are_needed_are_refused() {
+    let Some(shell) = bound_shell() else { return };
+    let parent = tempfile::tempdir().expect("a folder");
+    let test = "file::folder::meets_folders_without_rights";
+    let status = in_shell(&shell, "exec \"$@\"", test, parent.path()).status();
+    assert!(status.expect("a shell").success());
+}
+
+#[tokio::test]
+#[ignore = "a process of its own, started by the test above"]
+async fn meets_folders_without_rights() {
+    let Some(parent) = given_folder() else { return };
+    let parent = Path::new(&parent);
+    let mut shown = String::new();
+    for (what, mode, below) in [
+        ("it cannot be entered", 0o600, Some("vault")),
+        ("nothing can be made in the folder above", 0o500, Some("vault")),
+        ("its files cannot be told", 0o300, None),
+        ("nothing can be made in it", 0o500, None),
+    ] {
+        let folder = parent.join("folder");
+        std::fs::create_dir(&folder).expect("a folder");
+        set_mode(&folder, mode);
+        let said = refusal(&below.map_or_else(|| folder.clone(), |name| folder.join(name)), parent).await;
+        set_mode(&folder, 0o700);
+        std::fs::remove_dir(&folder).expect("an empty folder");
+        shown.push_str(&format!("--- {what}\n{said}\n\n"));
+    }
+    let folder = parent.join("sealed");
+    drop(open(&FileStorage::at(&folder)).await.expect("a store"));
+    set_mode(&folder.join("vault.redb"), 0);
+    shown.push_str(&format!("--- its data cannot be read\n{}\n", refusal(&folder, parent).await));
+    insta::assert_snapshot!("rights", shown);
+}
+
+#[test]
+fn a_disk_without_room_is_refused() {
+    let Some(shell) = private_shell() else { return };
+    let parent = tempfile::tempdir().expect("a folder");
+    let mount = format!("mount -t tmpfs -o size=16k holdfast {}", parent.path().display());
+    let script = format!("{mount}; exec \"$@\"");
+    let status = in_shell(&shell, &script, "file::folder::meets_a_full_disk", parent.path()).status();
+    assert!(status.expect("a shell").success());
+}
+
+#[tokio::test]
+#[ignore = "a process of its own, started by the test above"]
+async fn meets_a_full_disk() {
+    let Some(parent) = given_folder() else { return };
+    let parent = Path::new(&parent);
+    insta::assert_snapshot!("full_disk", refusal(&parent.join("vault"), parent).await);
 }
 
 #[tokio::test]

@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::KIND;
-use super::client::Client;
-use crate::base::task;
+use super::client::{Client, explained};
+use super::failure::Failure;
+use super::folder::unusable;
+use crate::base::task::{self, BrokenOff};
 use crate::config::FileStorage;
 use crate::vault::physical::backend::{Backend, Commit, Feed, Limits, Listing, Op, StorageError, Value};
 use crate::vault::physical::head::Head;
@@ -30,16 +32,11 @@ pub struct FileBackend {
 /// When the folder cannot be used: others can write to it, this server cannot, another process uses it, or what lies
 /// in it is damaged or not its own.
 pub async fn open(config: &FileStorage) -> Result<FileBackend, Unusable> {
-    let config = config.clone();
-    let path = config.path.display().to_string();
+    let (config, path) = (config.clone(), config.path.clone());
     let opened = task::blocking("opening a file storage", move || Client::open(&config)).await;
-    let client = opened.unwrap_or_else(|broken| {
-        Err(Unusable::File {
-            key: "path",
-            path,
-            reason: format!("holds a damaged store, vault.redb: {broken}; put a copy back"),
-        })
-    })?;
+    // The embedded store panics at some of what a disk can make of its pages.
+    let damaged = |broken: BrokenOff| unusable(&path, explained(&Failure::Damaged(broken.to_string())));
+    let client = opened.map_err(damaged).flatten()?;
     Ok(FileBackend { client: Arc::new(client), writer: Arc::default() })
 }
 

@@ -227,10 +227,12 @@ fn database_in(file: fs::File) -> Result<Database, Failure> {
 }
 
 /// What a person reads when the store cannot be opened at the start.
-fn explained(failure: &Failure) -> String {
+pub(super) fn explained(failure: &Failure) -> String {
     match failure {
         Failure::NoRoom(_) => format!("cannot be used: {failure}; make room on its disk"),
-        Failure::Away(_) => format!("cannot be used: {failure}"),
+        Failure::Away(_) => format!(
+            "cannot be used: {failure}; check its disk, and that its files belong to the user of this server"
+        ),
         Failure::Damaged(_) => format!(
             "holds a damaged store, vault.redb: {failure}; put a copy back, or move the file away to begin anew"
         ),

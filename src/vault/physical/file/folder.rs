@@ -124,12 +124,30 @@ fn lock(path: &Path) -> Result<File, String> {
     })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(
-            "is in use by another process: file storage is for one node; use etcd, Consul, ZooKeeper, PostgreSQL or Kubernetes for several"
-                .to_owned(),
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(format!("cannot be locked: {error}; use a file system of this machine"))
+        Err(error) => Err(not_locked(&error)),
+    }
+}
+
+fn not_locked(error: &TryLockError) -> String {
+    match error {
+        TryLockError::WouldBlock => "is in use by another process: file storage is for one node; use etcd, Consul, ZooKeeper, PostgreSQL or Kubernetes for several".to_owned(),
+        TryLockError::Error(error) => {
+            format!("cannot be locked: {error}; use a file system of this machine")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_has_no_locks_is_refused() {
+        // As a network file system without its lock service says it.
+        let error = TryLockError::Error(rustix::io::Errno::NOLCK.into());
+        insta::assert_snapshot!(
+            "unlockable",
+            unusable(Path::new("/nfs/vault"), not_locked(&error)).to_string()
+        );
     }
 }
