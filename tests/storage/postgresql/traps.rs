@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use holdfast::config::{Credential, PostgresqlStorage};
 use holdfast::vault::physical::postgresql::open;
 use holdfast::vault::physical::{Backend, Commit, FeedEvent, HaBackend, LockRecord, Op, StorageError, Swap};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::proxy::Proxy;
 use super::world::{
@@ -111,6 +112,43 @@ async fn nobody_elses_session_is_ended() {
     server.sql(DATABASE, &[cancel]);
     end(person);
     settle(&backend, Some(&head), &claim, &[]).await.expect("the claim, once the row is free");
+}
+
+/// Whoever notifies takes a turn of the whole server that lasts until its commit is answered. One that stops in it, be it
+/// a vault's, holds up commits, but it is not the row's holder: it may be any other vault's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_turn_to_notify_is_waited_for_and_nobody_is_ended() {
+    let server = own_server().await;
+    let config = PostgresqlStorage { request_timeout: Duration::from_millis(1500), ..storage(&server.url()) };
+    let backend = opened(&config).await;
+    let head = init(&backend).await;
+    let head = write(&backend, &head, &[put("a", "1")]).await;
+    server.set("synchronous_standby_names", "'nobody'");
+    let mark = "holdfast frozen4 writer";
+    let notify = "SELECT pg_logical_emit_message(true, 'test', ''); NOTIFY elsewhere";
+    let mut psql = server.psql(ROLE, DATABASE, &format!("SET application_name = '{mark}'"));
+    let mut psql =
+        psql.args(["-c", notify]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql");
+    let waiting = format!(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = '{mark}' AND wait_event = 'SyncRep'"
+    );
+    until("it waits in its commit", async || !server.sql(DATABASE, &[&waiting]).is_empty()).await;
+    let pid = server.sql(DATABASE, &[&waiting]).parse().ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, Signal::STOP).expect("a process");
+    server.set("synchronous_standby_names", "''");
+    let claim = claim_head(&head);
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        (backend.check().await, read(&backend, "a").await)
+    };
+    let (outcome, (checked, value)) = tokio::join!(backend.commit(Some(&head), &claim, &[]), meanwhile);
+    kill_process(pid, Signal::CONT).expect("a process");
+    assert!(matches!(outcome, Commit::Unknown { .. }), "{outcome:?}");
+    assert_eq!((checked, value), (Ok(Some(head.clone())), Some("1".into())), "they wait for nobody's turn");
+    settle(&backend, Some(&head), &claim, &[]).await.expect("the claim, once it is its turn");
+    assert!(psql.wait().expect("an end").success());
+    let log = server.log();
+    assert!(!log.contains("terminating connection"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
