@@ -68,8 +68,12 @@ fn the_lock_alone_has_the_same_settings() {
 
 #[test]
 fn every_error_says_what_to_do() {
+    let many = format!("address = \"{}\"", ["z"; 65].join(","));
     let cases = [
         "adress = \"zk:2181\"",
+        "address = \"\"",
+        "address = []",
+        &many,
         "address = \"https://zk:2181\"",
         "address = \"zk:2181/vault\"",
         "address = \"zk:0\"",
@@ -82,9 +86,11 @@ fn every_error_says_what_to_do() {
         "znode_owner = \"holdfast\"",
         "tls_ca_file = \"/ca\"",
         "tls_enabled = true\ntls_cert_file = \"/c\"",
+        "tls_enabled = true\ntls_key_file = \"/k\"",
         "tls_enabled = true\ntls_skip_verify = true",
         "tls_enabled = \"perhaps\"",
         "request_timeout = \"1h\"",
+        "ha_enabled = \"perhaps\"",
     ];
     let mut shown = String::new();
     for case in cases {

@@ -50,6 +50,12 @@ impl Ensemble {
         Self::start(program(), 1, false, &[])
     }
 
+    /// One server in the clear that reads requests of at most so many bytes.
+    pub fn single_that_reads(bytes: usize) -> Self {
+        let properties = vec![format!("-Djute.maxbuffer={bytes}")];
+        Self::start(Box::leak(Box::new(Program { properties, ..installed(&[]) })), 1, false, &[])
+    }
+
     /// One server of a version that is too old, in the clear.
     pub fn old() -> Self {
         Self::start(old_program(), 1, false, &[])
@@ -233,6 +239,7 @@ impl Process {
             .args(["-c", "\"$@\" </dev/null & echo $! ; read -r ; kill -KILL $! ; wait", "bash"])
             .arg(&program.java)
             .args(["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &program.classpath])
+            .args(&program.properties)
             .arg(format!("org.apache.zookeeper.server.{main}"))
             .arg(config)
             .stdin(Stdio::piped())
@@ -266,6 +273,7 @@ impl Drop for Ensemble {
 struct Program {
     java: String,
     classpath: String,
+    properties: Vec<String>,
 }
 
 fn program() -> &'static Program {
@@ -280,15 +288,14 @@ fn old_program() -> &'static Program {
 
 fn installed(arguments: &[&str]) -> Program {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/zookeeper");
-    let output = Command::new(script).args(arguments).stderr(Stdio::null()).output();
-    let output = output.expect("tests/servers/zookeeper");
+    let output = Command::new(script).args(arguments).stderr(Stdio::null()).output().expect("the script");
     assert!(output.status.success(), "tests/servers/zookeeper failed");
     let text = String::from_utf8(output.stdout).expect("text");
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.unwrap_or_else(|| panic!("tests/servers/zookeeper names no {name}")).to_owned()
     };
-    Program { java: value("JAVA"), classpath: value("CLASSPATH") }
+    Program { java: value("JAVA"), classpath: value("CLASSPATH"), properties: Vec::new() }
 }
 
 fn four_letters(port: u16, word: &str) -> String {
@@ -366,31 +373,19 @@ fn certificates(folder: &Path) {
     fs::write(folder.join("server.bundle.pem"), read("server.key") + &read("server.pem")).expect("a file");
 }
 
+/// A new key for a certificate.
+const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
 fn authority(folder: &Path, name: &str) {
-    openssl(
-        folder,
-        &format!(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem"
-        ),
-    );
+    openssl(folder, &format!("req -x509 {KEY} -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem"));
 }
 
 fn leaf(folder: &Path, authority: &str, name: &str, common: &str) {
-    let extensions =
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n".to_owned();
+    let extensions = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
     fs::write(folder.join("leaf.ext"), extensions).expect("a file");
-    openssl(
-        folder,
-        &format!(
-            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={common} -keyout {name}.key -out {name}.csr"
-        ),
-    );
-    openssl(
-        folder,
-        &format!(
-            "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 2 -extfile leaf.ext -out {name}.pem"
-        ),
-    );
+    openssl(folder, &format!("req -new {KEY} -subj /CN={common} -keyout {name}.key -out {name}.csr"));
+    let signed = format!("-CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 2");
+    openssl(folder, &format!("x509 -req -in {name}.csr {signed} -extfile leaf.ext -out {name}.pem"));
 }
 
 fn openssl(folder: &Path, arguments: &str) {

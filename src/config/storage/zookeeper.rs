@@ -81,7 +81,13 @@ pub(super) fn storage(section: &mut Section<'_>, context: &Context<'_>) -> Zooke
 }
 
 fn addresses(section: &mut Section<'_>) -> Vec<ZookeeperServer> {
+    let before = section.findings().problems.len();
     let texts = section.texts("address");
+    let is_read = section.findings().problems.len() == before;
+    if texts.is_empty() && is_read && section.has("address") {
+        section
+            .conflict("address", "address is empty: name the servers, or remove the key for localhost:2181");
+    }
     if texts.len() > SERVERS {
         section.conflict("address", &format!("address names more than {SERVERS} servers"));
     }

@@ -21,9 +21,15 @@ struct Shared {
     cut: AtomicU32,
     /// Bytes that clients sent.
     sent: AtomicU32,
+    /// How many connections are cut at a large request, and whether new ones are refused then.
+    cuts_large: AtomicU32,
+    refuses_after: AtomicBool,
     /// Ends every connection.
     end: Notify,
 }
+
+/// More bytes on a connection than small requests have.
+const LARGE: usize = 200 << 10;
 
 impl Proxy {
     pub async fn to(server: String) -> Self {
@@ -63,6 +69,12 @@ impl Proxy {
         self.shared.end.notify_waiters();
     }
 
+    /// The next connections are cut at a large request; after the last one new ones are refused, if so.
+    pub fn cut_large(&self, times: u32, refuses_after: bool) {
+        self.shared.refuses_after.store(refuses_after, Ordering::SeqCst);
+        self.shared.cuts_large.store(times, Ordering::SeqCst);
+    }
+
     /// Connections cut so far.
     pub fn cut(&self) -> u32 {
         self.shared.cut.load(Ordering::SeqCst)
@@ -74,16 +86,33 @@ impl Proxy {
     }
 }
 
+impl Shared {
+    /// Whether a connection on which so many bytes were sent is to be cut.
+    fn is_too_large(&self, sent: usize) -> bool {
+        let cuts = |left: u32| left.checked_sub(1);
+        let is_cut =
+            sent > LARGE && self.cuts_large.fetch_update(Ordering::SeqCst, Ordering::SeqCst, cuts).is_ok();
+        if is_cut && self.cuts_large.load(Ordering::SeqCst) == 0 && self.refuses_after.load(Ordering::SeqCst)
+        {
+            self.refuses.store(true, Ordering::SeqCst);
+        }
+        is_cut
+    }
+}
+
 async fn carry(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let end = shared.end.notified();
     tokio::pin!(end);
+    let mut sent = 0;
     loop {
         tokio::select! {
             () = &mut end => return,
             read = client.read(&mut up) => match read {
                 Ok(count) if count > 0 => {
                     shared.sent.fetch_add(u32::try_from(count).unwrap_or(0), Ordering::SeqCst);
+                    sent += count;
+                    if shared.is_too_large(sent) { return }
                     if server.write_all(&up[..count]).await.is_err() { return }
                 }
                 _ => return,

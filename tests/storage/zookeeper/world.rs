@@ -8,7 +8,7 @@ use bytes::Bytes;
 use holdfast::base::clock::UnixMillis;
 use holdfast::base::random::SystemRandom;
 use holdfast::config::{self, Environment, StorageConfig, ZookeeperStorage};
-use holdfast::vault::physical::zookeeper::{ZookeeperBackend, ZookeeperRegister, open};
+use holdfast::vault::physical::zookeeper::{ZookeeperBackend, ZookeeperRegister, open, open_lock};
 use holdfast::vault::physical::{Backend, BatchId, Commit, FORMAT, Head, LockName, Op, Unusable};
 use tokio::sync::OnceCell;
 
@@ -86,7 +86,7 @@ impl World {
     }
 
     pub async fn lock(&self) -> ZookeeperRegister {
-        self.try_open().await.expect("a lock").1
+        open_lock(&self.config).await.expect("a lock")
     }
 }
 

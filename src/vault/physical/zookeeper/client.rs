@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
-use super::config::{KIND, REQUEST_BYTES, Settings};
+use super::config::{HEADER_BYTES, KIND, REQUEST_BYTES, Settings};
 use super::connection::{Connection, Lost, Reply};
 use super::stream::Refusal;
 use crate::base::backoff::Backoff;
@@ -133,7 +133,9 @@ impl Client {
     /// Sends requests one behind the other in one session and waits for all answers. The server executes them in
     /// their order.
     pub(super) async fn ask_all(&self, requests: Vec<Request>) -> Result<Vec<Reply>, Failure> {
-        if let Some(bytes) = requests.iter().map(|(_, body)| body.len() + 8).find(|n| *n > REQUEST_BYTES) {
+        if let Some(bytes) =
+            requests.iter().map(|(_, body)| body.len() + HEADER_BYTES).find(|n| *n > REQUEST_BYTES)
+        {
             return Err(Failure::TooLarge(bytes));
         }
         let limit = self.settings.request_timeout;

@@ -13,6 +13,8 @@ pub(super) const KIND: &str = "zookeeper";
 /// Most bytes of a request: what a server reads with `jute.maxbuffer` at its default. It cuts the connection of a client that
 /// sends more, which would look as if the request may have been executed.
 pub(super) const REQUEST_BYTES: usize = 0xf_ffff;
+/// Bytes of a request before its body: its number and its kind.
+pub(super) const HEADER_BYTES: usize = 8;
 /// Most bytes of an answer.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
 

@@ -20,7 +20,7 @@ use super::proto::{self, Code, XID_AUTH, XID_EVENT, XID_PING, opcode};
 use super::stream::{self, Refusal, Stream};
 use crate::base::clock::{Clock, Moment, SystemClock};
 use crate::base::task;
-use crate::config::ZookeeperServer;
+use crate::config::{Credential, ZookeeperServer};
 use crate::vault::physical::unusable::Unusable;
 
 /// The session time-out that is asked for. The server grants something between 2 and 20 of its ticks, by default at least
@@ -174,11 +174,14 @@ async fn prove(
     let setting = |reason: String| Refusal::Unusable(Unusable::Setting { key: "auth_info", reason });
     let secret = auth_info.read().await.map_err(|error| setting(error.to_string()))?;
     let Some((scheme, credential)) = secret.expose().split_once(':') else {
-        return Err(setting("it must be scheme:secret, such as digest:user:password".to_owned()));
-    };
-    let refused = |reason: String| {
-        let check = "auth_info";
-        Refusal::Unusable(Unusable::Refused { address: server.to_string(), reason, check })
+        let reason = "it must be scheme:secret, such as digest:user:password".to_owned();
+        return Err(match auth_info {
+            Credential::File(path) => {
+                let path = path.display().to_string();
+                Refusal::Unusable(Unusable::File { key: "auth_info", path, reason })
+            }
+            Credential::Text(_) => setting(reason),
+        });
     };
     let failed = |error: io::Error| stream::meaning(server, &error);
     let body = zeroize::Zeroizing::new(proto::auth(scheme, credential.as_bytes()));
@@ -189,11 +192,11 @@ async fn prove(
     write_frame(stream, &frame).await.map_err(failed)?;
     stream.flush().await.map_err(failed)?;
     let (_, reply) = read_reply(stream, SESSION).await.map_err(failed)?;
-    match reply.code {
-        Code::OK => Ok(()),
-        Code::AUTH_FAILED => Err(refused(format!("it does not accept the {scheme} credential"))),
-        code => Err(refused(format!("it answers the {scheme} credential with {code}"))),
+    if reply.code != Code::OK {
+        let (address, reason) = (server.to_string(), format!("it does not accept the {scheme} credential"));
+        return Err(Refusal::Unusable(Unusable::Refused { address, reason, check: "auth_info" }));
     }
+    Ok(())
 }
 
 /// A server that does not serve, for want of a quorum, cuts the connection instead of answering.

@@ -22,5 +22,5 @@ mod state;
 mod stream;
 
 pub use backend::ZookeeperBackend;
-pub use open::open;
+pub use open::{open, open_lock};
 pub use register::ZookeeperRegister;

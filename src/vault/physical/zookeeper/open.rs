@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::backend::ZookeeperBackend;
 use super::client::Failure;
-use super::config::Settings;
+use super::config::{HEADER_BYTES, REQUEST_BYTES, Settings};
 use super::init::Unprepared;
 use super::proto::{self, Code, Found, Question, opcode};
 use super::register::ZookeeperRegister;
@@ -25,14 +25,42 @@ const FIRST_CONTACT: Duration = Duration::from_secs(5);
 const GREETING: Duration = Duration::from_secs(1);
 /// Most bytes of that.
 const GREETING_BYTES: u64 = 4096;
+/// How often a connection must be cut at a large request, while what is small passes.
+const LARGE: usize = 2;
+/// How long a server may take for a large request before nothing is concluded. A connection on which nothing arrives ends
+/// later by itself, which is no cut.
+const LARGE_ANSWER: Duration = Duration::from_secs(1);
 /// The oldest version with reads of several nodes of one state.
 const LEAST: &str = "3.6.0";
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Data and lock.
+    All,
+    /// The lock, whose requests are small.
+    Lock,
+}
 
 /// Storage and lock as `config` says.
 ///
 /// # Errors
 /// What waiting does not help against. A storage that is away is only logged: it is tried again whenever it is needed.
 pub async fn open(config: &ZookeeperStorage) -> Result<(ZookeeperBackend, ZookeeperRegister), Unusable> {
+    let (state, settings) = opened(config, Needs::All).await?;
+    Ok((ZookeeperBackend(state), ZookeeperRegister::new(settings)))
+}
+
+/// The lock alone.
+///
+/// # Errors
+/// As [`open`], but the servers need not take large requests.
+pub async fn open_lock(config: &ZookeeperStorage) -> Result<ZookeeperRegister, Unusable> {
+    let (_, settings) = opened(config, Needs::Lock).await?;
+    Ok(ZookeeperRegister::new(settings))
+}
+
+async fn opened(config: &ZookeeperStorage, needs: Needs) -> Result<(Arc<State>, Arc<Settings>), Unusable> {
     let settings = Arc::new(Settings::new(config));
     if settings.is_open_to_anyone() {
         tracing::warn!(
@@ -41,7 +69,7 @@ pub async fn open(config: &ZookeeperStorage) -> Result<(ZookeeperBackend, Zookee
         );
     }
     let state = Arc::new(State::new(Arc::clone(&settings)));
-    let away = match timeout(FIRST_CONTACT, contact(&state)).await {
+    let away = match timeout(FIRST_CONTACT, contact(&state, needs)).await {
         Ok(Ok(())) => None,
         Ok(Err(Trouble::Unusable(unusable))) => return Err(unusable),
         Ok(Err(Trouble::Away(reason))) => Some(reason),
@@ -51,7 +79,7 @@ pub async fn open(config: &ZookeeperStorage) -> Result<(ZookeeperBackend, Zookee
         let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
         tracing::warn!(servers = servers.join(","), %reason, "ZooKeeper is away; it is tried again");
     }
-    Ok((ZookeeperBackend(state), ZookeeperRegister::new(settings)))
+    Ok((state, settings))
 }
 
 /// Why the first contact failed.
@@ -68,7 +96,7 @@ impl From<Failure> for Trouble {
     }
 }
 
-async fn contact(state: &State) -> Result<(), Trouble> {
+async fn contact(state: &State, needs: Needs) -> Result<(), Trouble> {
     let server = match state.client.connect().await {
         Ok(connection) => connection.server().clone(),
         Err(refusals) => return Err(judge(state.client.settings(), refusals).await),
@@ -76,7 +104,7 @@ async fn contact(state: &State) -> Result<(), Trouble> {
     let question = Question::Data(state.layout().current());
     let reply = state.client.ask((opcode::MULTI_READ, proto::multi_read(&[question]))).await?;
     if reply.code == Code::UNIMPLEMENTED {
-        let found = version(&server).await.unwrap_or_else(|| "older than 3.6".to_owned());
+        let found = version(&server).await.unwrap_or_else(|| "3.5 or older".to_owned());
         return Err(Trouble::Unusable(Unusable::TooOld { address: server.to_string(), found, least: LEAST }));
     }
     let forbidden = |what: String, code: Code| {
@@ -100,12 +128,53 @@ async fn contact(state: &State) -> Result<(), Trouble> {
         Err(Unprepared::Refused { path, code }) => return Err(Trouble::Away(format!("{path}: {code}"))),
     }
     match state.read_proven(&[]).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {}
         Err(StorageError::Denied { .. }) => {
-            Err(forbidden(format!("writing {}", state.layout().check()), Code::NO_AUTH))
+            return Err(forbidden(format!("writing {}", state.layout().check()), Code::NO_AUTH));
         }
-        Err(error) => Err(Trouble::Away(error.to_string())),
+        Err(error) => return Err(Trouble::Away(error.to_string())),
     }
+    if needs == Needs::All { takes_large_requests(state).await } else { Ok(()) }
+}
+
+/// Fails if servers cut the connection of whoever sends as much as a commit may have, because of a `jute.maxbuffer` below
+/// its default: every large commit would look like a lost answer there, and be sent again for ever.
+async fn takes_large_requests(state: &State) -> Result<(), Trouble> {
+    // A server that goes away at this moment does not answer what is small either.
+    let small = || state.client.ask((opcode::EXISTS, proto::look(state.layout().root(), false)));
+    let mut server = None;
+    for _ in 0..LARGE {
+        small().await?;
+        match cuts_large_requests(state).await? {
+            None => return Ok(()),
+            cutting => server = cutting,
+        }
+    }
+    small().await?;
+    let Some(server) = server else { return Ok(()) };
+    let reason = format!(
+        "{server} cuts the connection at a request of {REQUEST_BYTES} bytes, which a large commit may have: set jute.maxbuffer of its servers to {REQUEST_BYTES} or more, or leave it out"
+    );
+    Err(Trouble::Unusable(Unusable::Setting { key: "address", reason }))
+}
+
+/// The server that cut the connection at the largest request that is ever sent. It asks for a node that cannot be there, so
+/// it changes nothing. No answer in time says nothing: the way may be slow.
+async fn cuts_large_requests(state: &State) -> Result<Option<ZookeeperServer>, Trouble> {
+    let away = |refusals: Vec<Refusal>| {
+        let reasons: Vec<String> = refusals.into_iter().map(Refusal::into_reason).collect();
+        Trouble::Away(reasons.join("; "))
+    };
+    let connection = state.client.connect().await.map_err(away)?;
+    let asked = async { connection.send(opcode::EXISTS, largest_request(state)).await?.answer().await };
+    let is_cut = matches!(timeout(LARGE_ANSWER, asked).await, Ok(Err(_)));
+    Ok(is_cut.then(|| connection.server().clone()))
+}
+
+fn largest_request(state: &State) -> Vec<u8> {
+    let nowhere = state.layout().named("");
+    let around = proto::look(&nowhere, false).len() + HEADER_BYTES;
+    proto::look(&format!("{nowhere}{}", "-".repeat(REQUEST_BYTES.saturating_sub(around))), false)
 }
 
 fn invalid_owner(settings: &Settings) -> Unusable {

@@ -47,7 +47,6 @@ impl Code {
     pub(super) const BAD_VERSION: Self = Self(-103);
     pub(super) const NODE_EXISTS: Self = Self(-110);
     pub(super) const INVALID_ACL: Self = Self(-114);
-    pub(super) const AUTH_FAILED: Self = Self(-115);
     pub(super) const QUOTA_EXCEEDED: Self = Self(-125);
 
     /// Whether it may end once this node proves who it is with newer credentials.

@@ -38,10 +38,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// Connects to `server`. Certificates and keys are read from their files now.
 pub(super) async fn open(settings: &Settings, server: &ZookeeperServer) -> Result<Box<dyn Stream>, Refusal> {
-    let tcp = tcp(server).await?;
-    let Some(tls) = &settings.tls else { return Ok(Box::new(tcp)) };
-    let config = client_config(tls, &[]).await.map_err(Refusal::Unusable)?;
+    let Some(tls) = &settings.tls else { return Ok(Box::new(tcp(server).await?)) };
+    // What is wrong here is told also while the server is away.
     let name = server_name(tls, server).map_err(Refusal::Unusable)?;
+    let config = client_config(tls, &[]).await.map_err(Refusal::Unusable)?;
+    let tcp = tcp(server).await?;
     let connector = TlsConnector::from(Arc::new(config));
     let stream = connector.connect(name, tcp).await.map_err(|error| meaning(server, &error))?;
     Ok(Box::new(stream))
@@ -61,7 +62,7 @@ fn server_name(tls: &ClientTls, server: &ZookeeperServer) -> Result<ServerName<'
     let name = tls.server_name.as_ref().unwrap_or(&server.host);
     ServerName::try_from(name.clone()).map_err(|_| Unusable::Setting {
         key: if tls.server_name.is_some() { "tls_server_name" } else { "address" },
-        reason: format!("{name:?} is no name that a certificate can have"),
+        reason: format!("{name:?} is no name that a certificate can have: write a DNS name or an IP address"),
     })
 }
 
