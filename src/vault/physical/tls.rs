@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
@@ -41,13 +41,25 @@ pub async fn client_config(tls: &ClientTls, alpn: &[&str]) -> Result<ClientConfi
         (Some(cert_file), Some(key_file)) => {
             let chain = certificates("tls_cert_file", cert_file).await?;
             let key = key(key_file).await?;
-            let fail = |error: rustls::Error| problem("tls_cert_file", cert_file, error);
+            let fail = |error| unusable_pair(cert_file, key_file, &error);
             builder.with_client_auth_cert(chain, key).map_err(fail)?
         }
         _ => builder.with_no_client_auth(),
     };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(config)
+}
+
+/// The name that a server's certificate must have: `given`, or else that of the address.
+///
+/// # Errors
+/// The setting whose text is no name.
+pub fn expected_name(given: Option<&str>, host: &str) -> Result<ServerName<'static>, Unusable> {
+    let name = given.unwrap_or(host);
+    ServerName::try_from(name.to_owned()).map_err(|_| Unusable::Setting {
+        key: if given.is_some() { "tls_server_name" } else { "address" },
+        reason: format!("{name:?} is no name that a certificate can have"),
+    })
 }
 
 /// Why a server ends a connection on which nothing was asked, or does not let it come about, if it does so within a second.
@@ -73,6 +85,31 @@ fn problem(key: &'static str, path: &Path, reason: impl ToString) -> Unusable {
     Unusable::File { key, path: path.display().to_string(), reason: reason.to_string() }
 }
 
+/// Why certificate and key cannot be used together.
+fn unusable_pair(cert_file: &Path, key_file: &Path, error: &rustls::Error) -> Unusable {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            let reason =
+                format!("it is not the certificate of the key in tls_key_file {}", key_file.display());
+            problem("tls_cert_file", cert_file, reason)
+        }
+        // Only keys have errors of this kind.
+        rustls::Error::General(reason) => {
+            problem("tls_key_file", key_file, format!("the private key in it cannot be used: {reason}"))
+        }
+        other => problem("tls_cert_file", cert_file, unreadable(other)),
+    }
+}
+
+/// Why a certificate out of a file of this node's is none.
+fn unreadable(error: &rustls::Error) -> String {
+    match error {
+        // As a whole it speaks of a peer.
+        rustls::Error::InvalidCertificate(what) => format!("a certificate in it cannot be read: {what}"),
+        other => format!("a certificate in it cannot be used: {other}"),
+    }
+}
+
 async fn roots(file: Option<&Path>) -> Result<RootCertStore, Unusable> {
     let usual = || SYSTEM_FILES.iter().map(PathBuf::from).find(|path| path.is_file());
     let (path, is_given) = match file {
@@ -86,7 +123,9 @@ async fn roots(file: Option<&Path>) -> Result<RootCertStore, Unusable> {
     let mut store = RootCertStore::empty();
     for certificate in certificates("tls_ca_file", &path).await? {
         match store.add(certificate) {
-            Err(error) if is_given => return Err(problem("tls_ca_file", &path, error)),
+            Err(error) if is_given => {
+                return Err(problem("tls_ca_file", &path, unreadable(&error)));
+            }
             Ok(()) | Err(_) => {}
         }
     }
@@ -96,7 +135,8 @@ async fn roots(file: Option<&Path>) -> Result<RootCertStore, Unusable> {
 async fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
     let pem = tokio::fs::read(path).await.map_err(|error| problem(key, path, error))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|error| problem(key, path, error))?;
+    // The errors of the reader show bytes of the file as numbers.
+    let found = found.map_err(|_: pem::Error| problem(key, path, "a PEM section in it is damaged"))?;
     if found.is_empty() {
         return Err(problem(key, path, "there is no PEM certificate in it"));
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use holdfast::config::{Credential, EtcdStorage};
 use holdfast::vault::physical::etcd::open;
 use holdfast::vault::physical::{Backend, Unusable};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -93,6 +94,96 @@ async fn every_reason_to_give_up_says_what_to_do() {
         shown.push_str(&format!("--- {what}\n{}\n\n", mask(&text, secure.folder())));
     }
     insta::assert_snapshot!("etcd_unusable", shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_and_names_that_cannot_be_used_are_named() {
+    let servers = cluster().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        path
+    };
+    let base = settings(servers, "/vault/start/", 0);
+    let one = |change: &dyn Fn(&mut EtcdStorage)| {
+        let mut settings = base.clone();
+        change(&mut settings);
+        settings
+    };
+    let password = |name: &str, content: &[u8]| {
+        let password = Some(Credential::File(file(name, content)));
+        one(&|s| s.password = password.clone())
+    };
+    let pki = servers.pki.clone().expect("keys");
+    let cut_off = file("cut-off.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n");
+    let hollow = file("hollow.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let no_key = file("no.key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let cases = [
+        ("a CA that is cut off", one(&|s| s.tls.ca_file = Some(cut_off.clone()))),
+        ("a CA that is none", one(&|s| s.tls.ca_file = Some(hollow.clone()))),
+        ("a missing key file", one(&|s| s.tls.key_file = Some(folder.path().join("nothing.key")))),
+        ("a certificate where a key should be", one(&|s| s.tls.key_file = s.tls.cert_file.clone())),
+        ("the key of another certificate", one(&|s| s.tls.key_file = Some(pki.client.key.clone()))),
+        ("a certificate that is none", one(&|s| s.tls.cert_file = Some(hollow.clone()))),
+        ("a key that is none", one(&|s| s.tls.key_file = Some(no_key.clone()))),
+        ("a name that is none", one(&|s| s.tls.server_name = Some("etcd server".to_owned()))),
+        ("an empty password file", password("empty", b" \n")),
+        ("a password file that is no text", password("binary", &[0xff, 0xfe])),
+        ("a password file that is too large", password("large", &[b'x'; (64 << 10) + 1])),
+    ];
+    let mut shown = String::new();
+    for (what, settings) in cases {
+        let text = refusal(&settings).await.to_string();
+        let text = mask(&mask(&text, folder.path()), servers.folder());
+        shown.push_str(&format!("--- {what}\n{text}\n\n"));
+    }
+    insta::assert_snapshot!("etcd_unusable_files", shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_else_answers_is_told_from_etcd() {
+    let servers = started(|| Etcd::start(Plan { has_users: true, ..Plan::default() })).await;
+    let nobody = settings(&servers, "/vault/start/", 0);
+    let at = |url: String| EtcdStorage { addresses: vec![url], ..nobody.clone() };
+    let talkative = foreign_service(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+    let web = foreign_http2(404, None).await;
+    let other = foreign_http2(200, Some(("12", "unknown service etcdserverpb.Maintenance"))).await;
+    let cases = [
+        ("no login where one is needed", nobody.clone()),
+        ("no TLS where TLS is expected", at(format!("https://127.0.0.1:{talkative}"))),
+        ("a web server", at(format!("http://127.0.0.1:{web}"))),
+        ("another server of gRPC", at(format!("http://127.0.0.1:{other}"))),
+    ];
+    let mut shown = String::new();
+    for (what, settings) in cases {
+        let text = mask(&refusal(&settings).await.to_string(), servers.folder());
+        shown.push_str(&format!("--- {what}\n{text}\n\n"));
+    }
+    insta::assert_snapshot!("etcd_unusable_others", shown);
+}
+
+/// A server of HTTP/2 that answers every request with the same status, and the same status of gRPC if there is one.
+async fn foreign_http2(status: u16, grpc: Option<(&'static str, &'static str)>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = move |_: http::Request<hyper::body::Incoming>| async move {
+        let mut answer = http::Response::builder().status(status);
+        if let Some((code, message)) = grpc {
+            let headers =
+                [("content-type", "application/grpc"), ("grpc-status", code), ("grpc-message", message)];
+            answer = headers.into_iter().fold(answer, |answer, (name, value)| answer.header(name, value));
+        }
+        answer.body(http_body_util::Empty::<bytes::Bytes>::new())
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(answer);
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    port
 }
 
 /// A server that answers everything with the same bytes.

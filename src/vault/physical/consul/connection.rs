@@ -12,7 +12,6 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::AlertDescription;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -196,10 +195,8 @@ impl Agent {
     async fn dial_tls(&self) -> Result<TlsStream<TcpStream>, Fault> {
         let stream = self.dial().await?;
         let config = tls::client_config(&self.tls, &["http/1.1"]).await.map_err(Fault::File)?;
-        let name = self.tls.server_name.as_deref().unwrap_or(&self.address.host).to_owned();
-        let name = ServerName::try_from(name).map_err(|error| {
-            Fault::File(Unusable::Setting { key: "tls_server_name", reason: error.to_string() })
-        })?;
+        let name = tls::expected_name(self.tls.server_name.as_deref(), &self.address.host);
+        let name = name.map_err(Fault::File)?;
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
         match tokio::time::timeout(HANDSHAKE, handshake).await {
             Ok(Ok(stream)) => Ok(stream),

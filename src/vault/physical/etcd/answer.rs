@@ -8,6 +8,9 @@ use crate::vault::physical::unusable::Unusable;
 /// The storage as configuration names it.
 pub(super) const KIND: &str = "etcd";
 
+/// What [`Answer::LoggedOut`] says of a request without a user.
+pub(super) const NAMELESS: &str = "user name is empty";
+
 /// Why no connection could be had.
 #[derive(Debug, Clone)]
 pub(super) enum Trouble {

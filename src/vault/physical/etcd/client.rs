@@ -13,7 +13,7 @@ use tonic::Streaming;
 use tonic::metadata::{AsciiMetadataValue, MetadataValue};
 
 use super::address::Address;
-use super::answer::{Answer, Failure, Trouble};
+use super::answer::{Answer, Failure, NAMELESS, Trouble};
 use super::attend::attended;
 use super::connect::Connection;
 use super::dial::{dial, dial_apart};
@@ -124,7 +124,7 @@ impl Client {
         let asking = async {
             loop {
                 match self.once(Via::Shared, path, &message).await {
-                    Err(failure) if failure.is_passing() => last = Some(failure),
+                    Err(failure) if failure.is_passing() && !self.is_nobody(&failure) => last = Some(failure),
                     ended => return ended,
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -149,6 +149,14 @@ impl Client {
             Ok(ended) => ended,
             Err(_) => Err(self.late()),
         }
+    }
+
+    /// Whether a member wants to know who asks, and this node has neither a login nor a name in its certificate: asking
+    /// again does not help.
+    fn is_nobody(&self, failure: &Failure) -> bool {
+        let is_nameless =
+            matches!(failure, Failure::Answered { answer: Answer::LoggedOut(said), .. } if said == NAMELESS);
+        is_nameless && self.login.is_none()
     }
 
     /// Nothing was heard within the limit: the next call goes elsewhere.

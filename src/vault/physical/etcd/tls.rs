@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 use super::answer::{Trouble, describe};
-use crate::vault::physical::tls::last_words;
+use crate::vault::physical::tls::{expected_name, last_words};
 use crate::vault::physical::unusable::Unusable;
 
 /// What a member that refuses this node looked at.
@@ -29,10 +28,7 @@ pub(super) async fn encrypt(
     tls: &Tls,
     stream: TcpStream,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Trouble> {
-    let name = tls.server_name.as_deref().unwrap_or(&address.host).to_owned();
-    let name = ServerName::try_from(name.clone()).map_err(|error| {
-        Trouble::Unusable(Unusable::Setting { key: "tls_server_name", reason: format!("{name:?}: {error}") })
-    })?;
+    let name = expected_name(tls.server_name.as_deref(), &address.host).map_err(Trouble::Unusable)?;
     let connector = TlsConnector::from(Arc::clone(&tls.config));
     connector.connect(name, stream).await.map_err(|error| refused_by_tls(address, &error))
 }
