@@ -66,8 +66,13 @@ impl Consul {
 
     /// One server without TLS, with ACLs that deny by default.
     pub async fn single_with_acl() -> Self {
+        Self::single_with_acl_and("").await
+    }
+
+    /// One server without TLS, with ACLs that deny by default and more configuration.
+    pub async fn single_with_acl_and(more: &str) -> Self {
         let mut consul = Self::prepare(1, Some(MANAGEMENT));
-        consul.start_all(|_, _| acl()).await;
+        consul.start_all(|_, _| format!("{}{more}", acl())).await;
         consul
     }
 
@@ -314,7 +319,8 @@ impl Consul {
         self.ready(n).await;
     }
 
-    async fn call(
+    /// Asks a member; status zero: no answer.
+    pub async fn call(
         &self,
         n: usize,
         method: &str,

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use holdfast::config::{ConsulStorage, Credential};
+use holdfast::vault::physical::Backend;
 use holdfast::vault::physical::consul::open;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::world::{RULES, config};
+use super::world::{RULES, Writer, backend, common_cluster, config, put};
 use crate::consul_server::{Consul, MANAGEMENT};
 
 /// The text of the error, without what differs in every run.
@@ -26,6 +27,12 @@ async fn refusal(config: &ConsulStorage) -> String {
         None => shown,
     }
 }
+
+/// What an agent of 1.7 says of itself.
+const OLD_AGENT: &str = concat!(
+    "HTTP/1.1 200 OK\r\ncontent-length: 33\r\nconnection: close\r\n\r\n",
+    r#"{"Config": {"Version": "1.7.14"}}"#
+);
 
 /// A server that answers every request with the same text.
 async fn another_service(answer: &'static str) -> String {
@@ -100,18 +107,102 @@ async fn every_text_says_what_to_do() {
 
     let consul = Consul::development().await;
     note("development mode", refusal(&config(&consul, None)).await);
-    let consul =
-        Consul::single_with("limits { http_max_conns_per_client = 1000 txn_max_req_len = 100000 }\n").await;
-    note("a lower limit", refusal(&config(&consul, None)).await);
-
     let mut other = config(&consul, None);
     other.addresses =
         vec![another_service("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello").await];
     note("another web server", refusal(&other).await);
     other.addresses = vec![another_service("220 mail.example ESMTP\r\n").await];
     note("no web server", refusal(&other).await);
+    other.addresses = vec![another_service(OLD_AGENT).await];
+    note("an agent that is too old", refusal(&other).await);
+    other.addresses = Vec::new();
+    note("no address", refusal(&other).await);
     other.addresses = vec![format!("http://127.0.0.1:{}", crate::ports::free_port())];
     note("nobody there", refusal(&other).await);
 
     insta::assert_snapshot!("unusable", shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_and_names_that_cannot_be_used_are_named() {
+    let (cluster, token) = common_cluster().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("a file");
+        path
+    };
+    let good = config(cluster, Some(token));
+    let with = |change: &dyn Fn(&mut ConsulStorage)| {
+        let mut config = good.clone();
+        change(&mut config);
+        config
+    };
+    let with_token = |name: &str, content: &[u8]| {
+        let token = Some(Credential::File(file(name, content)));
+        with(&|config| config.token = token.clone())
+    };
+    let cut_off = file("cut-off.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n");
+    let hollow = file("hollow.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let no_key = file("no.key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let cases = [
+        ("a CA that is cut off", with(&|config| config.tls.ca_file = Some(cut_off.clone()))),
+        ("a CA that is none", with(&|config| config.tls.ca_file = Some(hollow.clone()))),
+        ("no such key", with(&|config| config.tls.key_file = Some(cluster.file("no-such.key")))),
+        (
+            "a certificate where a key should be",
+            with(&|config| config.tls.key_file = config.tls.cert_file.clone()),
+        ),
+        (
+            "the key of another certificate",
+            with(&|config| config.tls.key_file = Some(cluster.file("stranger.key"))),
+        ),
+        ("a certificate that is none", with(&|config| config.tls.cert_file = Some(hollow.clone()))),
+        ("a key that is none", with(&|config| config.tls.key_file = Some(no_key.clone()))),
+        ("a name that is none", with(&|config| config.tls.server_name = Some("consul server".to_owned()))),
+        ("an empty token file", with_token("empty", b" \n")),
+        ("a token file that is no text", with_token("binary", &[0xff, 0xfe])),
+        ("a token file that is too large", with_token("large", &[b'x'; (64 << 10) + 1])),
+        ("a token of two lines", with_token("lines", b"one\ntwo\n")),
+    ];
+    let mut shown = String::new();
+    for (what, config) in cases {
+        let text = refusal(&config).await.replace(&folder.path().display().to_string(), "/folder");
+        shown.push_str(&format!("--- {what}\n{text}\n\n"));
+    }
+    insta::assert_snapshot!("unusable_files", shown);
+}
+
+/// Whoever may not read what the agent says of itself finds out by what it takes, before it has anything to lose.
+#[tokio::test(flavor = "multi_thread")]
+async fn lowered_limits_are_found_whatever_the_token_may_read() {
+    let limits = |more: &str| format!("limits {{ http_max_conns_per_client = 1000 {more} }}\n");
+    let mut shown = String::new();
+    for (what, more) in [
+        ("smaller transactions", "txn_max_req_len = 200000 kv_max_value_size = 100000"),
+        ("smaller values", "kv_max_value_size = 100000"),
+    ] {
+        let consul = Consul::single_with_acl_and(&limits(more)).await;
+        let token = consul.token("node", RULES).await;
+        let (status, _) = consul.call(0, "GET", "agent/self", None, &[("x-consul-token", &token)]).await;
+        assert_eq!(status, 403, "a node may not ask what the agent says of itself");
+        let config = config(&consul, Some(&token));
+        // The agent answers before it has read everything, and closes: it must be heard every time.
+        let texts = futures_util::future::join_all((0..20).map(|_| refusal(&config))).await;
+        let texts: BTreeSet<_> = texts.into_iter().collect();
+        shown.push_str(&format!("--- {what}\n{}\n\n", texts.into_iter().collect::<Vec<_>>().join("\n")));
+    }
+    let consul = Consul::single_with(&limits("kv_max_value_size = 100000")).await;
+    shown.push_str(&format!(
+        "--- smaller values, without ACLs\n{}\n\n",
+        refusal(&config(&consul, None)).await
+    ));
+    // The larger one of both limits is what a transaction may have.
+    let consul = Consul::single_with(&limits("txn_max_req_len = 100000")).await;
+    let config = config(&consul, None);
+    shown.push_str(&format!("--- smaller transactions, but values as ever\n{}\n", refusal(&config).await));
+    insta::assert_snapshot!("lowered_limits", shown);
+    let mut writer = Writer::init(backend(&config).await).await;
+    let bytes = writer.backend.limits().value_bytes;
+    writer.write(&[put("a", vec![0; bytes])]).await;
 }

@@ -254,7 +254,7 @@ impl Client {
 fn unusable_token() -> Fault {
     Fault::File(Unusable::Setting {
         key: "token",
-        reason: "it has characters that a header cannot carry".to_owned(),
+        reason: "it has characters that a header cannot carry: give the token's SecretID alone".to_owned(),
     })
 }
 

@@ -9,6 +9,7 @@ mod commit;
 mod config;
 mod connection;
 mod feed;
+mod measure;
 mod open;
 mod reads;
 mod register;

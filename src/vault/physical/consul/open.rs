@@ -9,8 +9,9 @@ use super::backend::ConsulBackend;
 use super::client::{Call, Client, encoded};
 use super::config::{Layout, Settings};
 use super::connection::{Answer, Fault, Unanswered};
+use super::measure;
 use super::register::ConsulRegister;
-use super::transaction::{self, BODY_BYTES, Outcome, Step};
+use super::transaction::{self, Outcome, Step};
 use crate::config::ConsulStorage;
 use crate::vault::physical::tls;
 use crate::vault::physical::unusable::Unusable;
@@ -29,7 +30,7 @@ const NO_INDEX: u64 = u64::MAX;
 ///
 /// # Errors
 /// What waiting does not mend: unreadable files, an untrusted certificate, missing rights, another service at the
-/// address, an agent that is too old or keeps everything in memory.
+/// address, an agent that is too old, keeps everything in memory or takes less than a commit may have.
 pub async fn open(config: &ConsulStorage) -> Result<(ConsulBackend, ConsulRegister), Unusable> {
     if let Some(token) = &config.token {
         token.read().await.map_err(|error| Unusable::File {
@@ -40,7 +41,10 @@ pub async fn open(config: &ConsulStorage) -> Result<(ConsulBackend, ConsulRegist
     }
     let settings = Settings::new(config);
     if settings.addresses.is_empty() {
-        return Err(Unusable::Setting { key: "address", reason: "it names no agent".to_owned() });
+        return Err(Unusable::Setting {
+            key: "address",
+            reason: "it names no agent: name one, such as 127.0.0.1:8500".to_owned(),
+        });
     }
     if settings.addresses.iter().any(|address| address.is_tls) {
         tls::client_config(&config.tls, &[]).await?;
@@ -117,7 +121,21 @@ async fn look(client: &Client, layout: &Layout, at: usize) -> Result<Seen, Unusa
         return Ok(Seen::Away(reason));
     }
     let write = answer!(transaction::writing(transaction::body(&probe(layout))));
-    judge_write(&address, layout, &write)
+    if let Some(reason) = judge_write(&address, layout, &write)? {
+        return Ok(Seen::Away(reason));
+    }
+    // A connection that breaks in every try proves nothing, for agents and networks do that too: such an agent is away,
+    // as it is with any other request.
+    let mut broken = String::new();
+    for _ in 0..measure::TRIES {
+        match ask(measure::largest(layout)).await? {
+            Ok(answer) => {
+                return Ok(measure::judge(&address, &answer)?.map_or(Seen::Good, Seen::Away));
+            }
+            Err(reason) => broken = reason,
+        }
+    }
+    Ok(Seen::Away(broken))
 }
 
 /// What a failure to get any answer means: the storage is away, or it cannot be used.
@@ -157,9 +175,6 @@ struct AboutConfig {
 #[serde(rename_all = "PascalCase", default)]
 struct AboutDetails {
     dev_mode: bool,
-    txn_max_req_len: Option<u64>,
-    #[serde(rename = "KVMaxValueSize")]
-    kv_max_value_size: Option<u64>,
 }
 
 /// Judges what the agent says of itself, if this node may ask for it.
@@ -177,21 +192,7 @@ fn judge_agent(address: &str, answer: &Answer) -> Result<(), Unusable> {
         let setting = "it runs with -dev, which keeps everything in memory".to_owned();
         return Err(Unusable::NotDurable { address, setting, change: "start it with a data_dir instead" });
     }
-    let most = u64::try_from(BODY_BYTES).unwrap_or(u64::MAX);
-    let limits = [
-        ("limits.txn_max_req_len", about.debug_config.txn_max_req_len),
-        ("limits.kv_max_value_size", about.debug_config.kv_max_value_size),
-    ];
-    match limits.into_iter().find(|(_, limit)| limit.is_some_and(|limit| limit < most)) {
-        None => Ok(()),
-        Some((name, limit)) => Err(Unusable::Setting {
-            key: "address",
-            reason: format!(
-                "{address} has {name} = {}; it must be {most} or more",
-                limit.unwrap_or_default()
-            ),
-        }),
-    }
+    Ok(())
 }
 
 /// Major and minor number of a version.
@@ -217,18 +218,19 @@ fn probe(layout: &Layout) -> Vec<Step> {
     keys.into_iter().map(|key| Step::swap(key, b"", NO_INDEX)).collect()
 }
 
-fn judge_write(address: &str, layout: &Layout, answer: &Answer) -> Result<Seen, Unusable> {
+/// Judges an answer to [`probe`]; the reason if Consul is there but cannot serve it now.
+fn judge_write(address: &str, layout: &Layout, answer: &Answer) -> Result<Option<String>, Unusable> {
     match Outcome::read(answer) {
         Some(Outcome::Failed(objections)) => {
             match objections.iter().find(|said| said.what.contains("ermission denied")) {
-                None => Ok(Seen::Good),
+                None => Ok(None),
                 Some(said) => Err(denial(address.to_owned(), layout, "writing", &said.what)),
             }
         }
         _ if matches!(answer.status, 401 | 403) => {
             Err(denial(address.to_owned(), layout, "writing", &answer.text()))
         }
-        _ => Ok(Seen::Away(format!("{address}: {}", answer.text()))),
+        _ => Ok(Some(format!("{address}: {}", answer.text()))),
     }
 }
 
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn agents_are_judged_by_what_they_say() {
-        let fine = r#"{"Config":{"Version":"1.8.7"},"DebugConfig":{"DevMode":false,"TxnMaxReqLen":524288,"KVMaxValueSize":524288}}"#;
+        let fine = r#"{"Config":{"Version":"1.8.7"},"DebugConfig":{"DevMode":false}}"#;
         assert_eq!(about(fine), Ok(()));
         assert_eq!(about("{}"), Ok(()));
         assert_eq!(about("not JSON"), Ok(()));
@@ -272,10 +274,6 @@ mod tests {
             (
                 r#"{"DebugConfig":{"DevMode":true}}"#,
                 "http://c:8500 may lose what it has acknowledged: it runs with -dev, which keeps everything in memory; start it with a data_dir instead",
-            ),
-            (
-                r#"{"DebugConfig":{"TxnMaxReqLen":1024}}"#,
-                "address: http://c:8500 has limits.txn_max_req_len = 1024; it must be 524288 or more",
             ),
         ];
         for (text, expected) in wrong {

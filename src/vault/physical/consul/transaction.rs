@@ -45,6 +45,13 @@ impl Step {
         Self::new("get", key)
     }
 
+    /// Reads a key, and bears a value for nothing but its weight.
+    pub(super) fn get_bearing(key: String, value: &[u8]) -> Self {
+        let mut step = Self::set(key, value);
+        step.kv.verb = "get";
+        step
+    }
+
     /// Reads every key that begins with `prefix`.
     pub(super) fn get_tree(prefix: String) -> Self {
         Self::new("get-tree", prefix)
@@ -187,7 +194,7 @@ pub(super) fn listed(objections: &[Objection]) -> String {
 
 /// Runs a transaction that reads, at the leader and after it has made sure that it still leads.
 pub(super) async fn read(client: &Client, steps: &[Step]) -> Result<Outcome, StorageError> {
-    let answer = client.read(&Call::put(READ, body(steps))).await?;
+    let answer = client.read(&reading(body(steps))).await?;
     match Outcome::read(&answer) {
         Some(Outcome::Failed(objections))
             if !objections.iter().all(|objection| objection.is_absence() || objection.is_presence()) =>
@@ -209,6 +216,11 @@ pub(super) fn refusal_of(answer: &Answer) -> StorageError {
 
 fn refusal(reason: String) -> StorageError {
     if reason.contains("ermission denied") { denied(reason) } else { unavailable(reason) }
+}
+
+/// The call that carries out a transaction that reads.
+pub(super) fn reading(body: Bytes) -> Call {
+    Call::put(READ, body)
 }
 
 /// The call that carries out a transaction that writes.
