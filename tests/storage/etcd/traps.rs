@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use holdfast::config::Credential;
@@ -67,6 +68,16 @@ async fn a_full_database_never_hides_what_it_stored() {
         assert_eq!(writer.backend.check().await, Ok(Some(writer.head.clone())), "reads go on");
     }
     // What people do then.
+    compact(&servers);
+    servers.ctl(&["defrag"]);
+    servers.ctl(&["alarm", "disarm"]);
+    for writer in &mut writers {
+        writer.write(&[put("a", "small")]).await;
+    }
+}
+
+/// Takes every old value away.
+fn compact(servers: &Etcd) {
     let status = servers.ctl(&["endpoint", "status", "--write-out=json"]);
     let revision = status
         .split("\"revision\":")
@@ -74,11 +85,6 @@ async fn a_full_database_never_hides_what_it_stored() {
         .and_then(|rest| rest.split([',', '}']).next())
         .expect("a revision");
     servers.ctl(&["compact", revision]);
-    servers.ctl(&["defrag"]);
-    servers.ctl(&["alarm", "disarm"]);
-    for writer in &mut writers {
-        writer.write(&[put("a", "small")]).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,18 +98,62 @@ async fn compaction_takes_nothing_that_is_needed() {
     for n in 0..10 {
         writer.write(&[put("n", n.to_string())]).await;
     }
-    let status = servers.ctl(&["endpoint", "status", "--write-out=json"]);
-    let revision = status
-        .split("\"revision\":")
-        .nth(1)
-        .and_then(|rest| rest.split([',', '}']).next())
-        .expect("a revision");
-    servers.ctl(&["compact", revision]);
+    compact(servers);
     for seq in 2..=11 {
         assert_eq!(recorded(feed.as_mut()).await.seq, seq);
     }
     writer.write(&[put("n", "after")]).await;
     assert_eq!(recorded(feed.as_mut()).await, writer.head);
+}
+
+/// A watch from the old head's revision would be cancelled: that revision is compacted.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_after_a_compaction_follows_from_an_old_head() {
+    let servers = single().await;
+    let path = new_path();
+    let mut writer = Writer::init(opened(&settings(servers, &path, 0)).await.0).await;
+    let old = writer.head.clone();
+    for n in 0..10 {
+        writer.write(&[put("n", n.to_string())]).await;
+    }
+    compact(servers);
+    let (reader, _) = opened(&settings(servers, &path, 0)).await;
+    let mut feed = reader.follow(Some(old)).await.expect("a feed");
+    for seq in 2..=11 {
+        let FeedEvent::Record(record) = event(feed.as_mut()).await else { panic!("a gap at {seq}") };
+        assert_eq!((record.head.seq, record.keys), (seq, vec!["n".to_owned()]));
+    }
+    writer.write(&[put("n", "after")]).await;
+    assert_eq!(recorded(feed.as_mut()).await, writer.head);
+}
+
+/// etcd cancels a watch and leaves its stream open, on which nothing comes any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_was_cancelled_is_opened_again() {
+    let servers = with_users().await;
+    let mut settings = settings(&servers, &new_path(), 0);
+    settings.username = Some(Credential::Text("holdfast".into()));
+    settings.password = Some(Credential::Text(PASSWORD.into()));
+    let mut writer = Writer::init(opened(&settings).await.0).await;
+    let (reader, _) = opened(&settings).await;
+    servers.ctl(&["role", "revoke-permission", "vault", "--prefix=true", "/vault/"]);
+    // Whoever may not read the key is told so on the stream.
+    let mut feed = reader.follow(Some(writer.head.clone())).await.expect("a feed");
+    let refused = feed.next().await;
+    assert!(matches!(refused, Err(StorageError::Denied { .. })), "{refused:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    servers.ctl(&["role", "grant-permission", "vault", "--prefix=true", "readwrite", "/vault/"]);
+    let begun = Instant::now();
+    for n in 0..10 {
+        let happening = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            writer.write(&[put("n", n.to_string())]).await;
+        };
+        let ((), head) = tokio::join!(happening, recorded(feed.as_mut()));
+        assert_eq!(head, writer.head);
+    }
+    // The watch comes again within about a second. Looking once a second would take ten.
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use super::writer::{claim_head, delete, first_head, init, next_head, put, read, 
 use super::{Law, Store, ensure, within};
 use crate::vault::physical::backend::{Backend, Commit, KEY_BYTES, StorageError};
 use crate::vault::physical::head::Head;
+use crate::vault::physical::wire::JOURNAL_RECORDS;
 
 pub(super) async fn an_empty_store_says_so(store: &dyn Store) -> Law {
     let backend = store.open().await;
@@ -295,7 +296,14 @@ pub(super) async fn limits_are_definite_refusals(store: &dyn Store) -> Law {
 
 pub(super) async fn the_largest_commit_is_accepted(store: &dyn Store) -> Law {
     let (backend, other) = (store.open().await, store.open().await);
-    let head = init(backend.as_ref()).await?;
+    let mut head = init(backend.as_ref()).await?;
+    for _ in 0..3 {
+        head = write(backend.as_ref(), &head, &[]).await?;
+    }
+    // As if so many commits had gone by: what follows also takes the journal's oldest records away.
+    let late = Head { seq: JOURNAL_RECORDS + 1, ..next_head(&head) };
+    settle(backend.as_ref(), Some(&head), &late, &[]).await?;
+    let head = late;
     let limits = backend.limits();
     let key = "k";
     let size = limits.value_bytes.min(limits.commit_bytes - key.len());
