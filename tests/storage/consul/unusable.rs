@@ -1,11 +1,14 @@
 //! What a person reads when Consul cannot be used at all.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use holdfast::config::{ConsulStorage, Credential};
 use holdfast::vault::physical::Backend;
 use holdfast::vault::physical::consul::open;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::world::{RULES, Writer, backend, common_cluster, config, put};
 use crate::consul_server::{Consul, MANAGEMENT};
@@ -205,4 +208,52 @@ async fn lowered_limits_are_found_whatever_the_token_may_read() {
     let mut writer = Writer::init(backend(&config).await).await;
     let bytes = writer.backend.limits().value_bytes;
     writer.write(&[put("a", vec![0; bytes])]).await;
+}
+
+/// A way to an agent on which the first `breaks` connections end that carry more than a small request.
+async fn fragile_way(to: u16, breaks: usize) -> String {
+    const SMALL: usize = 64 << 10;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let left = Arc::new(AtomicUsize::new(breaks));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let left = Arc::clone(&left);
+            tokio::spawn(async move {
+                let Ok(agent) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_agent, mut to_agent) = agent.into_split();
+                let requests = async {
+                    let (mut buffer, mut carried) = ([0; 4096], 0);
+                    while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+                        carried += length;
+                        let takes = |left: usize| left.checked_sub(1);
+                        let is_broken = carried > SMALL
+                            && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, takes).is_ok();
+                        if is_broken || to_agent.write_all(&buffer[..length]).await.is_err() {
+                            return;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = requests => {}
+                    _ = tokio::io::copy(&mut from_agent, &mut to_client) => {}
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_says_nothing_about_limits() {
+    let consul = Consul::single_with("limits { kv_max_value_size = 100000 }\n").await;
+    let mut config = config(&consul, None);
+    for (breaks, begins) in
+        [(2, "address: http://127.0.0.1:PORT does not take a commit"), (3, "it was opened")]
+    {
+        config.addresses = vec![fragile_way(consul.members[0].http, breaks).await];
+        let text = refusal(&config).await;
+        assert!(text.starts_with(begins), "after {breaks} breaks: {text}");
+    }
 }
