@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::client::ClientBuilder;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use thiserror::Error;
 use tower::timeout::TimeoutLayer;
 
@@ -77,18 +77,29 @@ impl ConnectError {
 /// # Errors
 /// When the credentials cannot be found or used.
 pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
+    Ok(connect_named(source).await?.0)
+}
+
+/// [`connect`], and the URL of the API server.
+///
+/// # Errors
+/// When the credentials cannot be found or used.
+pub async fn connect_named(source: &Source) -> Result<(Clients, String), ConnectError> {
     let mut config = match source {
         Source::InCluster => {
             Config::incluster().map_err(|error| ConnectError::InCluster(error.to_string()))?
         }
         Source::Kubeconfig(path) => {
-            let fail = |reason: String| ConnectError::Kubeconfig { path: path.clone(), reason };
-            let file = Kubeconfig::read_from(path).map_err(|error| fail(error.to_string()))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .map_err(|error| fail(error.to_string()))?
+            // What is wrong with YAML is followed by a picture of the place, which may be the one with the token.
+            let fail = |error: KubeconfigError| ConnectError::Kubeconfig {
+                path: path.clone(),
+                reason: error.to_string().lines().next().unwrap_or_default().to_owned(),
+            };
+            let file = Kubeconfig::read_from(path).map_err(fail)?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(fail)?
         }
     };
+    let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
     config.default_retry = false;
     config.connect_timeout = Some(TIMEOUT);
     config.write_timeout = Some(TIMEOUT);
@@ -101,5 +112,5 @@ pub async fn connect(source: &Source) -> Result<Clients, ConnectError> {
     let watches = ClientBuilder::try_from(patient).map_err(fail)?.build();
     let requests = ClientBuilder::try_from(config).map_err(fail)?;
     let requests = requests.with_layer(&TimeoutLayer::new(TIMEOUT)).build();
-    Ok(Clients { requests, watches })
+    Ok((Clients { requests, watches }, url))
 }

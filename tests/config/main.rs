@@ -16,6 +16,7 @@ use holdfast::config::{
 
 mod storage_consul;
 mod storage_etcd;
+mod storage_kubernetes;
 
 const TCP: &str = "listener \"tcp\" { tls_disable = true }\n";
 const STORED: &str = "storage \"inmem\" {}\n";

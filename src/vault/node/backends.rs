@@ -12,7 +12,7 @@ use crate::config::{HaStorageConfig, Settings, StorageConfig};
 use crate::vault::physical::cache::CACHE_BYTES;
 use crate::vault::physical::inmem::InmemBackend;
 use crate::vault::physical::{
-    Backend, CachedBackend, HaBackend, Unusable, consul, etcd, file, postgresql, zookeeper,
+    Backend, CachedBackend, HaBackend, Unusable, consul, etcd, file, kubernetes, postgresql, zookeeper,
 };
 
 /// The types that are always there, as messages list them.
@@ -101,7 +101,13 @@ impl BackendTable {
         around: &Surroundings,
     ) -> Result<OpenStorage, OpenError> {
         match config {
-            StorageConfig::Kubernetes(storage) => super::kubernetes::storage(storage, around).await,
+            // Every node holds everything in memory anyway.
+            StorageConfig::Kubernetes(config) => {
+                let (clock, random) = (Arc::clone(&around.clock), Arc::clone(&around.random));
+                let opened = kubernetes::open(config, clock, random).await;
+                let (backend, lock) = opened.map_err(|why| refused("kubernetes", &why))?;
+                Ok(OpenStorage { backend: Arc::new(backend), lock: Some(Arc::new(lock)) })
+            }
             StorageConfig::Etcd(config) => remote("etcd", etcd::open(config).await),
             StorageConfig::Consul(config) => remote("consul", consul::open(config).await),
             StorageConfig::Zookeeper(config) => remote("zookeeper", zookeeper::open(config).await),
@@ -129,7 +135,10 @@ impl BackendTable {
         around: &Surroundings,
     ) -> Result<Arc<dyn HaBackend>, OpenError> {
         match config {
-            HaStorageConfig::Kubernetes(lock) => super::kubernetes::lock(lock, around).await,
+            HaStorageConfig::Kubernetes(config) => {
+                let opened = kubernetes::open_lock(config, Arc::clone(&around.clock)).await;
+                Ok(Arc::new(opened.map_err(|why| refused("kubernetes", &why))?))
+            }
             HaStorageConfig::Etcd(config) => register("etcd", etcd::open(config).await),
             HaStorageConfig::Consul(config) => register("consul", consul::open(config).await),
             HaStorageConfig::Zookeeper(config) => register("zookeeper", zookeeper::open(config).await),

@@ -12,7 +12,6 @@ mod counted;
 mod development;
 mod end;
 mod identity;
-mod kubernetes;
 mod listeners;
 mod measure;
 mod members;

@@ -76,6 +76,16 @@ pub enum Unusable {
         /// The oldest that will do.
         least: &'static str,
     },
+    /// The server lacks what a person puts there before the first start.
+    #[error("{address} is not prepared: {lack}; {change}")]
+    Unprepared {
+        /// The server.
+        address: String,
+        /// What it lacks.
+        lack: String,
+        /// What to do.
+        change: &'static str,
+    },
     /// The server may lose what it acknowledged.
     #[error("{address} may lose what it has acknowledged: {setting}; {change}")]
     NotDurable {

@@ -11,4 +11,5 @@ mod lease;
 mod segments;
 mod server;
 pub mod suite;
+mod unusable;
 mod world;

@@ -1,6 +1,6 @@
 //! The API server of these tests: the lab's, with the storage's kinds installed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use holdfast::k8s::client::{Clients, Source, connect};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use kube::api::{Api, ListParams, PostParams};
+use serde_json::Value;
+use tempfile::TempDir;
 
 use super::world::PATIENCE;
 use crate::apiserver::ApiServer;
@@ -22,16 +24,20 @@ pub async fn start() -> ApiServer {
         Command::new(lab).args(["prepare", "programs"]).stderr(Stdio::null()).stdout(Stdio::null()).status();
     assert!(prepared.is_ok_and(|status| status.success()), "lab fault: its programs cannot be built");
     let server = ApiServer::start().unwrap_or_else(|fault| panic!("{fault}"));
-    let client = clients(&server).await.requests;
-    let api: Api<CustomResourceDefinition> = Api::all(client);
-    for definition in [VaultStoreHead::crd(), VaultStoreSegment::crd()] {
+    define(&server, &[VaultStoreHead::crd(), VaultStoreSegment::crd()]).await;
+    tokio::time::timeout(PATIENCE, served(&server)).await.expect("the storage's kinds are not served");
+    server
+}
+
+/// Installs kinds.
+pub async fn define(server: &ApiServer, definitions: &[CustomResourceDefinition]) {
+    let api: Api<CustomResourceDefinition> = Api::all(clients(server).await.requests);
+    for definition in definitions {
         let name = definition.metadata.name.clone().expect("a name");
-        api.create(&PostParams::default(), &definition)
+        api.create(&PostParams::default(), definition)
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    tokio::time::timeout(PATIENCE, served(&server)).await.expect("the storage's kinds are not served");
-    server
 }
 
 /// Waits until the API server serves the storage's kinds, a moment after their definitions: the first object of a kind may
@@ -78,12 +84,18 @@ pub async fn clients_through(server: &ApiServer, port: u16) -> Clients {
 }
 
 /// Clients with the server's kubeconfig after a change.
-async fn changed(server: &ApiServer, change: impl FnOnce(&mut serde_json::Value)) -> Clients {
+async fn changed(server: &ApiServer, change: impl FnOnce(&mut Value)) -> Clients {
+    let (_folder, path) = kubeconfig(server, change);
+    connect(&Source::Kubeconfig(path)).await.expect("clients")
+}
+
+/// The server's kubeconfig after a change, in a folder of its own.
+pub fn kubeconfig(server: &ApiServer, change: impl FnOnce(&mut Value)) -> (TempDir, PathBuf) {
     let text = std::fs::read_to_string(server.kubeconfig()).expect("a kubeconfig");
-    let mut config: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+    let mut config: Value = serde_saphyr::from_str(&text).expect("YAML");
     change(&mut config);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, config.to_string()).expect("a kubeconfig");
-    connect(&Source::Kubeconfig(path)).await.expect("clients")
+    (folder, path)
 }

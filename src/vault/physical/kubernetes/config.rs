@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thiserror::Error;
+use crate::vault::physical::unusable::Unusable;
 
 /// Most characters of a store's name: segments append an epoch and a random part to it, and carry it in a label.
 pub const NAME_CHARS: usize = 63;
@@ -45,7 +45,7 @@ impl Settings {
     ///
     /// # Errors
     /// The first setting that cannot.
-    pub fn check(&self) -> Result<(), SettingsError> {
+    pub fn check(&self) -> Result<(), Unusable> {
         let is_name = |text: &str| {
             !text.is_empty()
                 && text.len() <= NAME_CHARS
@@ -53,19 +53,22 @@ impl Settings {
                 && !text.starts_with('-')
                 && !text.ends_with('-')
         };
-        for (setting, text) in [("namespace", &self.namespace), ("name", &self.name)] {
+        for (key, text) in [("namespace", &self.namespace), ("name", &self.name)] {
             if !is_name(text) {
-                return Err(SettingsError::Name { setting, text: text.clone() });
+                let reason = format!(
+                    "{text:?} is not a name of at most {NAME_CHARS} lower-case letters, digits and dashes"
+                );
+                return Err(Unusable::Setting { key, reason });
             }
         }
-        for (setting, value) in [
+        for (key, value) in [
             ("budget_bytes_per_second", self.budget_bytes_per_second),
             ("budget_window_seconds", self.budget_window_seconds),
             ("data_limit_bytes", self.data_limit_bytes),
             ("poll_millis", self.poll_millis),
         ] {
             if value == 0 {
-                return Err(SettingsError::Zero { setting });
+                return Err(Unusable::Setting { key, reason: "it must not be zero".to_owned() });
             }
         }
         Ok(())
@@ -80,25 +83,6 @@ impl Settings {
     }
 }
 
-/// Why settings cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SettingsError {
-    /// Not a name that Kubernetes accepts, or too long.
-    #[error("{setting} {text:?} is not a name of at most {NAME_CHARS} lower-case letters, digits and dashes")]
-    Name {
-        /// The setting.
-        setting: &'static str,
-        /// Its value.
-        text: String,
-    },
-    /// Zero makes no sense.
-    #[error("{setting} must not be zero")]
-    Zero {
-        /// The setting.
-        setting: &'static str,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,10 +91,11 @@ mod tests {
     fn settings_that_cannot_work_are_named() {
         assert_eq!(Settings::new("ns", "vault").check(), Ok(()));
         for name in ["", "Vault", "a_b", "-a", "a-", &"x".repeat(64)] {
-            let error = Settings::new("ns", name).check().unwrap_err();
-            assert!(matches!(error, SettingsError::Name { setting: "name", .. }), "{name}: {error}");
+            let expected =
+                format!("name: {name:?} is not a name of at most 63 lower-case letters, digits and dashes");
+            assert_eq!(Settings::new("ns", name).check().unwrap_err().to_string(), expected);
         }
         let settings = Settings { poll_millis: 0, ..Settings::new("ns", "vault") };
-        assert_eq!(settings.check(), Err(SettingsError::Zero { setting: "poll_millis" }));
+        assert_eq!(settings.check().unwrap_err().to_string(), "poll_millis: it must not be zero");
     }
 }
