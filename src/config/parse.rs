@@ -36,13 +36,10 @@ pub(super) fn server(sources: &[Source], environment: &Environment) -> Result<Se
     let mut top = Section::top(entries, &mut findings);
     let storage = read_storage(&mut top, &context);
     let ha_storage = read_ha_storage(&mut top, &context);
-    let (storage, ha_enabled) = storage.unwrap_or((StorageConfig::Inmem, true));
-    if let (StorageConfig::File(_), Some(_)) = (&storage, &ha_storage) {
-        top.conflict(
-            "ha_storage",
-            "storage \"file\" is for one node, and a lock would let nodes with different data elect one of them: remove ha_storage, or use etcd, Consul, ZooKeeper, PostgreSQL or Kubernetes as storage",
-        );
+    if let Some(lock) = &ha_storage {
+        judge_lock(&mut top, storage.as_ref().map(|(storage, _)| storage), lock);
     }
+    let (storage, ha_enabled) = storage.unwrap_or((StorageConfig::Inmem, true));
     let config = ServerConfig {
         storage,
         ha_enabled,
@@ -165,6 +162,27 @@ fn read_ha_storage(top: &mut Section<'_>, context: &Context<'_>) -> Option<HaSto
     }
     let found = found.or(older)?;
     Some(typed(top, "ha_storage", &found, |kind, section| storage::ha_storage(kind, section, context)))
+}
+
+/// Storages of one process neither have a lock nor may be led by one.
+fn judge_lock(top: &mut Section<'_>, storage: Option<&StorageConfig>, lock: &HaStorageConfig) {
+    let key = if top.has("ha_storage") { "ha_storage" } else { "ha_backend" };
+    match (storage, lock) {
+        (Some(storage @ (StorageConfig::File(_) | StorageConfig::Inmem)), _) => top.conflict(
+            key,
+            &format!(
+                "storage {:?} is for one node, and a lock would let nodes with different data elect one of them: remove {key}, or use etcd, Consul, ZooKeeper, PostgreSQL or Kubernetes as storage",
+                storage.kind()
+            ),
+        ),
+        (_, HaStorageConfig::Other { kind, .. }) if matches!(kind.as_str(), "file" | "inmem") => top.conflict(
+            key,
+            &format!(
+                "{key} {kind:?} cannot elect, since no other node sees what it holds: take the lock from etcd, Consul, ZooKeeper, PostgreSQL or Kubernetes, or remove {key} to use the storage's own"
+            ),
+        ),
+        _ => {}
+    }
 }
 
 fn read_listeners(top: &mut Section<'_>) -> Vec<ListenerConfig> {

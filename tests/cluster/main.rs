@@ -45,6 +45,11 @@ impl BackendFactory for Shared {
     }
 }
 
+/// A table with the type `shared`.
+fn shared() -> BackendTable {
+    BackendTable::default().with("shared", Arc::new(Shared(InmemBackend::new(), InmemRegister::new())))
+}
+
 fn issuer(folder: &Path) -> String {
     let validity = Validity::around(SystemClock.unix(), 3600, 86_400);
     let root = Authority::new_root("test CA", validity, &SystemRandom).unwrap();
@@ -81,8 +86,7 @@ impl Cluster {
             key.display(),
             folder.path().display()
         );
-        let shared = Shared(InmemBackend::new(), InmemRegister::new());
-        let backends = BackendTable::default().with("shared", Arc::new(shared));
+        let backends = shared();
         let mut servers = Vec::new();
         for number in 0..3 {
             let name = format!("vault-{number}");
@@ -200,16 +204,32 @@ async fn three_servers_make_one_vault() {
     assert!(metrics.contains("\nholdfast_sealed 1\n"), "{metrics}");
 }
 
+/// Opens storage without a lock.
+struct Alone;
+
+#[async_trait]
+impl BackendFactory for Alone {
+    async fn open(&self, _: &Settings, _: &Surroundings) -> Result<OpenStorage, OpenError> {
+        Ok(OpenStorage { backend: Arc::new(InmemBackend::new()), lock: None })
+    }
+}
+
 #[tokio::test]
-async fn a_storage_that_nobody_knows_is_refused_by_name() {
+async fn what_a_person_reads_of_a_storage_or_lock_that_cannot_be_used() {
     let environment = Environment::fixed([]);
-    let text = r#"storage "tape" {} listener "tcp" { address = "127.0.0.1:0" tls_disable = true }"#;
-    let config = config::parse(&[("test.hcl", text)], &environment).unwrap();
-    let shared = Shared(InmemBackend::new(), InmemRegister::new());
-    let backends = BackendTable::default().with("shared", Arc::new(shared));
-    let error = Server::start(&config, &environment, &backends).await.err().unwrap().to_string();
-    assert_eq!(
-        error,
-        "storage \"tape\" is not known; this server knows kubernetes, etcd, consul, zookeeper, postgresql, file, inmem, shared"
-    );
+    let backends = shared().with("alone", Arc::new(Alone));
+    let mut shown = String::new();
+    for stanza in [
+        r#"storage "tape" {}"#,
+        r#"storage "shared" { colour = "red" }"#,
+        r#"storage "shared" {} ha_storage "tape" {}"#,
+        r#"storage "shared" {} ha_storage "alone" {}"#,
+        r#"storage "shared" {} ha_storage "shared" { colour = "red" }"#,
+    ] {
+        let text = format!("{stanza} listener \"tcp\" {{ address = \"127.0.0.1:0\" tls_disable = true }}");
+        let config = config::parse(&[("test.hcl", &text)], &environment).unwrap();
+        let error = Server::start(&config, &environment, &backends).await.err().unwrap();
+        shown.push_str(&format!("--- {stanza}\n{error}\n\n"));
+    }
+    insta::assert_snapshot!("unusable_storages", shown);
 }

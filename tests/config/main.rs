@@ -90,6 +90,13 @@ fn wrong_texts() -> Vec<String> {
     ];
     let mut texts: Vec<String> = top.iter().map(|text| format!("{text}\n{STORED}{TCP}")).collect();
     texts.extend(listeners.iter().map(|text| listener(text)));
+    texts.extend(
+        ["ha_storage \"kubernetes\" {}", "ha_backend \"inmem\" {}"]
+            .map(|lock| format!("{STORED}{TCP}{lock}")),
+    );
+    texts.extend(["ha_storage \"file\" { path = \"/data\" }", "ha_backend \"inmem\" {}"].map(|lock| {
+        format!("storage \"kubernetes\" {{ name = \"vault\" namespace = \"vault\" }}\n{TCP}{lock}")
+    }));
     texts.push(String::new());
     texts.push("storage \"kubernetes\" {\n".to_owned());
     texts.push(format!("{TCP}storage = \"inmem\""));

@@ -129,7 +129,7 @@ fn a_block_of_vault_is_understood() {
 #[test]
 fn a_lock_is_read_like_a_storage() {
     let text = format!(
-        "storage \"inmem\" {{}}\nha_storage \"consul\" {{ path = \"locks\" session_ttl = \"15s\" }}\n{TCP}"
+        "storage \"shelf\" {{}}\nha_storage \"consul\" {{ path = \"locks\" session_ttl = \"15s\" }}\n{TCP}"
     );
     let config = read(&text).unwrap();
     let Some(HaStorageConfig::Consul(lock)) = config.ha_storage else { panic!("{:?}", config.ha_storage) };

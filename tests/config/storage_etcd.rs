@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast::config::{ClientTls, Credential, EtcdStorage, HaStorageConfig, StorageConfig};
 
-use super::{STORED, TCP, read};
+use super::{TCP, read};
 
 #[test]
 fn every_error_says_what_to_do() {
@@ -34,7 +34,7 @@ fn every_error_says_what_to_do() {
     ];
     let mut texts: Vec<String> =
         blocks.iter().map(|block| format!("storage \"etcd\" {{ {block} }}\n{TCP}")).collect();
-    texts.push(format!("ha_storage \"etcd\" {{ ha_enabled = false }}\n{STORED}{TCP}"));
+    texts.push(format!("ha_storage \"etcd\" {{ ha_enabled = false }}\nstorage \"shelf\" {{}}\n{TCP}"));
     let mut shown = String::new();
     for text in texts {
         let problems = match read(&text) {

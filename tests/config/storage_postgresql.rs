@@ -141,7 +141,7 @@ fn the_environment_wins() {
 
 #[test]
 fn the_lock_takes_the_same_settings() {
-    let text = "storage \"inmem\" {}\nha_storage \"postgresql\" {\nconnection_url = \"postgres://u@h/d\"\nmax_parallel = 1\n}";
+    let text = "storage \"shelf\" {}\nha_storage \"postgresql\" {\nconnection_url = \"postgres://u@h/d\"\nmax_parallel = 1\n}";
     let config = read(text, &[]).unwrap();
     assert!(
         matches!(&config.ha_storage, Some(HaStorageConfig::Postgresql(lock)) if lock.table == "holdfast")

@@ -59,7 +59,7 @@ fn everything_can_be_set() {
 
 #[test]
 fn the_lock_alone_has_the_same_settings() {
-    let text = "storage \"inmem\" {}\nha_storage \"zookeeper\" { address = [\"a:1\", \"b:2\"] tls_min_version = \"tls12\" }";
+    let text = "storage \"shelf\" {}\nha_storage \"zookeeper\" { address = [\"a:1\", \"b:2\"] tls_min_version = \"tls12\" }";
     let config = read(text).unwrap();
     let Some(HaStorageConfig::Zookeeper(lock)) = config.ha_storage else { panic!("no lock") };
     assert_eq!(shown(&lock), ["a:1", "b:2"]);

@@ -33,6 +33,7 @@ mod zookeeper_server;
 mod link;
 
 mod adopt;
+mod apart;
 mod cluster;
 mod fill;
 mod large;

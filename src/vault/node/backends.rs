@@ -15,8 +15,9 @@ use crate::vault::physical::{
     Backend, CachedBackend, HaBackend, Unusable, consul, etcd, file, kubernetes, postgresql, zookeeper,
 };
 
-/// The types that are always there, as messages list them.
-const BUILT_IN: &[&str] = &["kubernetes", "etcd", "consul", "zookeeper", "postgresql", "file", "inmem"];
+/// The types that are always there, as messages list them: those with a lock, and those for one node.
+const WITH_LOCK: &[&str] = &["kubernetes", "etcd", "consul", "zookeeper", "postgresql"];
+const FOR_ONE_NODE: &[&str] = &["file", "inmem"];
 
 /// Why storage or lock cannot be used.
 #[derive(Debug, Error)]
@@ -32,8 +33,13 @@ pub enum OpenError {
         known: String,
     },
     /// The type has no lock.
-    #[error("ha_storage {0:?} cannot be used: this storage has no lock")]
-    NoLock(String),
+    #[error("ha_storage {kind:?} cannot be used: this storage has no lock; take it from one of {others}")]
+    NoLock {
+        /// The type.
+        kind: String,
+        /// Types that have one.
+        others: String,
+    },
     /// The factory refuses the settings, or the storage cannot be used at all.
     #[error("{kind}: {reason}")]
     Refused {
@@ -136,16 +142,18 @@ impl BackendTable {
     ) -> Result<Arc<dyn HaBackend>, OpenError> {
         match config {
             HaStorageConfig::Kubernetes(config) => {
-                let opened = kubernetes::open_lock(config, Arc::clone(&around.clock)).await;
-                Ok(Arc::new(opened.map_err(|why| refused("kubernetes", &why))?))
+                register("kubernetes", kubernetes::open_lock(config, Arc::clone(&around.clock)).await)
             }
-            HaStorageConfig::Etcd(config) => register("etcd", etcd::open(config).await),
-            HaStorageConfig::Consul(config) => register("consul", consul::open(config).await),
-            HaStorageConfig::Zookeeper(config) => register("zookeeper", zookeeper::open(config).await),
-            HaStorageConfig::Postgresql(config) => register("postgresql", postgresql::open(config).await),
+            HaStorageConfig::Etcd(config) => register("etcd", beside(etcd::open(config).await)),
+            HaStorageConfig::Consul(config) => register("consul", beside(consul::open(config).await)),
+            HaStorageConfig::Zookeeper(config) => register("zookeeper", zookeeper::open_lock(config).await),
+            HaStorageConfig::Postgresql(config) => {
+                register("postgresql", postgresql::open_lock(config).await)
+            }
             HaStorageConfig::Other { kind, settings } => {
                 let opened = self.factory("ha_storage", kind)?.open(settings, around).await?;
-                opened.lock.ok_or_else(|| OpenError::NoLock(kind.clone()))
+                let none = || OpenError::NoLock { kind: kind.clone(), others: WITH_LOCK.join(", ") };
+                opened.lock.ok_or_else(none)
             }
         }
     }
@@ -155,8 +163,9 @@ impl BackendTable {
     }
 
     fn unknown(&self, what: &'static str, kind: &str) -> OpenError {
+        let alone = if what == "storage" { FOR_ONE_NODE } else { &[] };
         let own = self.0.keys().map(String::as_str);
-        let known: Vec<&str> = BUILT_IN.iter().copied().chain(own).collect();
+        let known: Vec<&str> = WITH_LOCK.iter().chain(alone).copied().chain(own).collect();
         OpenError::Unknown { what, kind: kind.to_owned(), known: known.join(", ") }
     }
 }
@@ -176,11 +185,15 @@ where
     Ok(OpenStorage { backend: Arc::new(backend), lock: Some(Arc::new(lock)) })
 }
 
+/// The lock of a storage whose data is not wanted.
+fn beside<B, R>(opened: Result<(B, R), Unusable>) -> Result<R, Unusable> {
+    opened.map(|(_, lock)| lock)
+}
+
 /// The lock alone.
-fn register<B, R>(kind: &str, opened: Result<(B, R), Unusable>) -> Result<Arc<dyn HaBackend>, OpenError>
+fn register<R>(kind: &str, opened: Result<R, Unusable>) -> Result<Arc<dyn HaBackend>, OpenError>
 where
     R: HaBackend + 'static,
 {
-    let (_, lock) = opened.map_err(|why| refused(kind, &why))?;
-    Ok(Arc::new(lock))
+    Ok(Arc::new(opened.map_err(|why| refused(kind, &why))?))
 }
