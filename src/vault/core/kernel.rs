@@ -151,10 +151,10 @@ impl Kernel<'_> {
         self.tokens(&self.router.table).revoke(entry).await
     }
 
-    /// Revokes a token and makes its children orphans.
+    /// Revokes a token and makes its children orphans, however many they are.
     ///
     /// # Errors
-    /// [`LogicalError::Invalid`] if it has too many children for one commit.
+    /// When the storage cannot answer.
     pub async fn revoke_orphan(&self, entry: &TokenEntry) -> Result<(), LogicalError> {
         self.tokens(&self.router.table).revoke_orphan(entry).await
     }

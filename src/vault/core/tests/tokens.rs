@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::base::secret::SecretString;
 use crate::vault::core::testing::Vault;
-use crate::vault::core::{CoreError, Outcome, Swept};
+use crate::vault::core::{CoreError, Outcome, Swept, records};
 use crate::vault::logical::Operation::{Read, Update};
 use crate::vault::physical::SubmitError;
 
@@ -113,13 +113,52 @@ async fn orphans_survive_their_parent() {
     assert_eq!(vault.ask(&vault.root, Update, "auth/token/revoke-orphan", body).await.0, 204);
     assert_eq!(lookup(&vault, &parent).await.0, 403);
     assert_eq!(lookup(&vault, &child).await.0, 200);
-    for _ in 0..17 {
-        vault.token(&child, json!({"policies": ["p"]})).await;
+}
+
+#[tokio::test]
+async fn any_number_of_orphans_survive_their_parent_before_and_after_the_sweep() {
+    let vault = Vault::unsealed().await;
+    let policy = r#"path "auth/token/*" { capabilities = ["update"] }"#;
+    vault.ask(&vault.root, Update, "sys/policy/p", json!({"policy": policy})).await;
+    let before = vault.keys("").await;
+    let spec = || json!({"policies": ["p"], "ttl": 3600});
+    let parent = vault.token(&vault.root, json!({"id": "mine", "policies": ["p"], "ttl": 3600})).await;
+    let mut tokens = Vec::new();
+    for _ in 0..50 {
+        let child = vault.token(&parent, spec()).await;
+        tokens.push(vault.token(&child, spec()).await);
+        tokens.push(child);
     }
-    let body = json!({"token": child.expose()});
-    let (status, body) = vault.ask(&vault.root, Update, "auth/token/revoke-orphan", body).await;
-    let text = "the token has more than 16 children, too many to be made orphans in one commit";
-    assert_eq!((status, &body["errors"]), (400, &json!([text])));
+    let body = json!({"token": parent.expose()});
+    assert_eq!(vault.ask(&vault.root, Update, "auth/token/revoke-orphan", body).await.0, 204);
+    let intents = vault.keys(records::REVOKE_PREFIX).await.len();
+    assert_eq!(intents, 1, "most are left to the sweep");
+    assert_eq!(lookup(&vault, &parent).await.0, 403);
+    for token in &tokens {
+        assert_eq!(lookup(&vault, token).await.0, 200, "before the sweep");
+    }
+    // What is done with a child meanwhile lasts: one is renewed, one revoked with its own child.
+    let renew = json!({"token": tokens[99].expose(), "increment": 1800});
+    assert_eq!(vault.ask(&vault.root, Update, "auth/token/renew", renew).await.0, 200);
+    let revoke = json!({"token": tokens[97].expose()});
+    assert_eq!(vault.ask(&vault.root, Update, "auth/token/revoke", revoke).await.0, 204);
+    let again = json!({"id": "mine", "policies": ["p"]});
+    let (status, body) = vault.ask(&vault.root, Update, "auth/token/create", again).await;
+    assert_eq!((status, &body["errors"]), (400, &json!(["cannot create a token with a duplicate ID"])));
+
+    sweep(&vault).await;
+    assert_eq!(vault.keys(records::REVOKE_PREFIX).await, Vec::<String>::new());
+    let links = vault.keys(records::PARENT_PREFIX).await.len();
+    assert_eq!(links, 49, "of their own children alone");
+    for (number, token) in tokens.iter().enumerate() {
+        let expected = if matches!(number, 96 | 97) { 403 } else { 200 };
+        assert_eq!(lookup(&vault, token).await.0, expected, "token {number} after the sweep");
+    }
+    vault.token(&vault.root, json!({"id": "mine", "policies": ["p"], "ttl": 3600})).await;
+    assert_eq!(lookup(&vault, &tokens[0]).await.0, 200);
+    vault.clock.advance(Duration::from_secs(3601));
+    sweep(&vault).await;
+    assert_eq!(vault.keys("").await, before);
 }
 
 #[tokio::test]

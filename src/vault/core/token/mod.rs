@@ -1,6 +1,7 @@
 //! Tokens: what is stored of them, their time to live, and the store.
 
 mod entry;
+mod revoke;
 mod store;
 mod sweep;
 mod ttl;

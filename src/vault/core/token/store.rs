@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{IssuedToken, NewToken, TokenEntry};
+use super::revoke::{orphan, revoke_path};
 use super::ttl::{TtlError, TtlRequest, end, ttl};
 use crate::base::clock::UnixMillis;
 use crate::base::id;
 use crate::base::random::Random;
 use crate::base::secret::{SecretBytes, SecretString};
 use crate::vault::barrier::BarrierTransaction;
-use crate::vault::core::mounts::{MountClass, MountEntry, MountTable};
+use crate::vault::core::mounts::{MountEntry, MountTable};
 use crate::vault::core::open::{Open, from_json, read_cached, to_json};
 use crate::vault::core::records;
 use crate::vault::logical::{LogicalError, TokenType};
@@ -20,10 +21,6 @@ use crate::vault::logical::{LogicalError, TokenType};
 const MAX_DEPTH: u32 = 32;
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
-/// Records of a token's private storage that its revocation removes at once; the sweep removes the rest.
-const CUBBYHOLE_AT_ONCE: usize = 16;
-/// Children whose parent link one revocation rewrites.
-const ORPHANS_AT_ONCE: usize = 16;
 /// How long after its last use began a token is swept, in seconds: longer than a request may run.
 const LAST_USE_GRACE_SECONDS: u64 = 120;
 
@@ -32,12 +29,6 @@ const LAST_USE_GRACE_SECONDS: u64 = 120;
 struct AccessorRecord {
     accessor: String,
     key: String,
-}
-
-/// What is left to do for a revoked token.
-#[derive(Serialize, Deserialize)]
-pub(super) struct RevokedRecord {
-    pub(super) cubbyhole_id: String,
 }
 
 /// Where and when tokens are made: limits of the mount, and time.
@@ -172,8 +163,12 @@ impl TokenStore<'_> {
         path: &str,
     ) -> Result<IssuedToken, LogicalError> {
         let maker = Maker { open: self.open, random: self.random, now: self.now };
+        let is_chosen = spec.id.is_some();
         let (issued, records) = maker.make(spec, mount, path)?;
-        if self.entry(&issued.entry.key).await?.is_some() {
+        let key = &issued.entry.key;
+        // Children of a revoked token of this name must not become those of the new one.
+        let is_ending = is_chosen && self.transaction.contains(&revoke_path(key)).await?;
+        if is_ending || self.entry(key).await?.is_some() {
             return Err(LogicalError::Invalid("cannot create a token with a duplicate ID".to_owned()));
         }
         for (path, record) in records {
@@ -182,7 +177,7 @@ impl TokenStore<'_> {
         Ok(issued)
     }
 
-    fn store(&self, entry: &TokenEntry) -> Result<(), LogicalError> {
+    pub(super) fn store(&self, entry: &TokenEntry) -> Result<(), LogicalError> {
         let path = token_path(&entry.key);
         Ok(self.transaction.put(&path, to_json(&path, entry)?)?)
     }
@@ -210,7 +205,7 @@ impl TokenStore<'_> {
     }
 
     /// The entry under `key`, if it and all its ancestors are valid: so the revocation of a parent ends the whole tree at
-    /// once, however large it is.
+    /// once, however large it is. A token whose parent was revoked alone is given as the orphan that it will be stored as.
     pub(in crate::vault::core) async fn valid(
         &self,
         key: &str,
@@ -229,7 +224,9 @@ impl TokenStore<'_> {
             let Some(parent) = &current.parent else { return Ok(Some(entry)) };
             match self.entry(parent).await? {
                 Some(parent) => current = parent,
-                None => return Ok(None),
+                None if !self.frees_children(parent).await? => return Ok(None),
+                None if current.key == entry.key => return Ok(Some(Arc::new(orphan(&entry)))),
+                None => return Ok(Some(entry)),
             }
         }
         Ok(None)
@@ -305,63 +302,9 @@ impl TokenStore<'_> {
         }
         self.store(&next)
     }
-
-    /// Revokes a token. Its children end with it at once; the sweep removes their records.
-    pub(in crate::vault::core) async fn revoke(&self, entry: &TokenEntry) -> Result<(), LogicalError> {
-        let children = self.transaction.keys(&children_prefix(&entry.key), None, 1).await?;
-        self.remove_records(entry, !children.is_empty()).await
-    }
-
-    /// Revokes a token and makes its children orphans.
-    pub(in crate::vault::core) async fn revoke_orphan(&self, entry: &TokenEntry) -> Result<(), LogicalError> {
-        let prefix = children_prefix(&entry.key);
-        let children = self.transaction.keys(&prefix, None, ORPHANS_AT_ONCE + 1).await?;
-        if children.len() > ORPHANS_AT_ONCE {
-            return Err(LogicalError::Invalid(format!(
-                "the token has more than {ORPHANS_AT_ONCE} children, too many to be made orphans in one commit"
-            )));
-        }
-        for link in children {
-            self.transaction.delete(&link)?;
-            if let Some(child) = self.entry(&link[prefix.len()..]).await? {
-                self.store(&TokenEntry { parent: None, ..child.as_ref().clone() })?;
-            }
-        }
-        self.remove_records(entry, false).await
-    }
-
-    async fn remove_records(&self, entry: &TokenEntry, has_children: bool) -> Result<(), LogicalError> {
-        self.transaction.delete(&token_path(&entry.key))?;
-        self.transaction.delete(&accessor_path(self.open, &entry.accessor))?;
-        if let Some(expires) = entry.expires {
-            self.transaction.delete(&expire_path(expires, &entry.key))?;
-        }
-        if let Some(parent) = &entry.parent {
-            self.transaction.delete(&parent_path(parent, &entry.key))?;
-        }
-        let emptied = self.empty_cubbyhole(&entry.cubbyhole_id).await?;
-        if has_children || !emptied {
-            let path = format!("{}{}", records::REVOKE_PREFIX, entry.key);
-            let record = RevokedRecord { cubbyhole_id: entry.cubbyhole_id.clone() };
-            self.transaction.put(&path, to_json(&path, &record)?)?;
-        }
-        Ok(())
-    }
-
-    /// Removes some of a token's private storage; true if nothing is left.
-    pub(super) async fn empty_cubbyhole(&self, cubbyhole_id: &str) -> Result<bool, LogicalError> {
-        let mount = self.mounts.get(MountClass::Secret, "cubbyhole/");
-        let (Some(mount), false) = (mount, cubbyhole_id.is_empty()) else { return Ok(true) };
-        let prefix = format!("{}{cubbyhole_id}/", mount.storage_prefix());
-        let keys = self.transaction.keys(&prefix, None, CUBBYHOLE_AT_ONCE + 1).await?;
-        for key in keys.iter().take(CUBBYHOLE_AT_ONCE) {
-            self.transaction.delete(key)?;
-        }
-        Ok(keys.len() <= CUBBYHOLE_AT_ONCE)
-    }
 }
 
-fn accessor_path(open: &Open, accessor: &str) -> String {
+pub(super) fn accessor_path(open: &Open, accessor: &str) -> String {
     format!("{}{}", records::ACCESSOR_PREFIX, open.salted(accessor))
 }
 
@@ -393,7 +336,7 @@ fn clean_policies(policies: &[String]) -> Vec<String> {
     policies
 }
 
-fn token_path(key: &str) -> String {
+pub(super) fn token_path(key: &str) -> String {
     format!("{}{key}", records::TOKEN_PREFIX)
 }
 
@@ -401,7 +344,7 @@ pub(super) fn children_prefix(parent: &str) -> String {
     format!("{}{parent}/", records::PARENT_PREFIX)
 }
 
-fn parent_path(parent: &str, child: &str) -> String {
+pub(super) fn parent_path(parent: &str, child: &str) -> String {
     format!("{}{child}", children_prefix(parent))
 }
 

@@ -1,6 +1,7 @@
 //! Paced removal of what has ended: each step is one small transaction, and any active node resumes it.
 
-use super::store::{RevokedRecord, TokenStore, children_prefix};
+use super::revoke::RevokedRecord;
+use super::store::{TokenStore, children_prefix};
 use crate::vault::barrier::BarrierTransaction;
 use crate::vault::core::open::from_json;
 use crate::vault::core::records;
@@ -16,7 +17,11 @@ pub(in crate::vault::core) async fn finish_revoked(
 ) -> Result<bool, LogicalError> {
     let Some(record) = store.transaction.get(intent).await? else { return Ok(true) };
     let record: RevokedRecord = from_json(intent, record.expose())?;
-    let prefix = children_prefix(&intent[records::REVOKE_PREFIX.len()..]);
+    let key = &intent[records::REVOKE_PREFIX.len()..];
+    if record.frees_children && !store.free_children(key).await? {
+        return Ok(false);
+    }
+    let prefix = children_prefix(key);
     if let Some(link) = store.transaction.keys(&prefix, None, 1).await?.pop() {
         match store.entry(&link[prefix.len()..]).await? {
             Some(child) => store.revoke(&child).await?,
