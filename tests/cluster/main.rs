@@ -12,6 +12,8 @@
 mod http;
 mod reads;
 
+mod redirect;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

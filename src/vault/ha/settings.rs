@@ -11,14 +11,15 @@ pub struct HaSettings {
     pub identity: String,
     /// The API address that this node advertises, a URL.
     pub api_addr: String,
-    /// The address that peers reach this node at, a URL.
+    /// The address that peers reach this node at, a URL; empty if nodes do not speak with each other
+    /// (`disable_clustering`): then they elect by the lock alone, and a handover is for whoever takes the lock.
     pub cluster_addr: String,
     /// How long the lock is believed without a renewal, in seconds (3 to 120; renewed every third of it).
     pub lease_seconds: u32,
     /// How long a read needs no proof of leadership after the last one, in milliseconds (at most 500; 0 proves every
     /// read anew).
     pub read_lease_ms: u64,
-    /// Run without a lock: no other node may use the storage (`disable_clustering`, `server -dev`).
+    /// Run without a lock: no other node may use the storage (`ha_enabled = false`, `server -dev`).
     pub lock_disabled: bool,
     /// UUID of the cluster whose head may be claimed although it names another lock.
     pub adopt: Option<String>,

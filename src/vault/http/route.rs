@@ -91,7 +91,8 @@ impl Api {
                 }
                 Err(reason) => return complaint.unwrap_or_else(|| self.no_ledger(&reason)).into_response(),
             };
-            if self.standby.only_redirects || inbound.headers.contains_key(NO_FORWARDING) {
+            let is_out_of_reach = self.standby.only_redirects || leader.cluster_addr.is_empty();
+            if is_out_of_reach || inbound.headers.contains_key(NO_FORWARDING) {
                 return redirect(&leader, inbound);
             }
             let reason = match self.send_on(&leader, inbound).await {

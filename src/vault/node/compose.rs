@@ -113,19 +113,20 @@ pub(super) async fn open(
 pub(super) async fn settings(
     config: &ServerConfig,
     advertised: &Advertised,
-    lock_disabled: bool,
+    has_lock: bool,
     random: &dyn Random,
 ) -> HaSettings {
     let host = tokio::fs::read_to_string("/proc/sys/kernel/hostname").await.unwrap_or_default();
     let identity = identity::identity(&config.pod, &host, random);
     let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let cluster_addr = if config.disable_clustering { "" } else { &advertised.cluster };
     HaSettings {
         lease_seconds: u32::try_from(config.ha.lease_duration.as_secs()).unwrap_or(u32::MAX),
         read_lease_ms: millis(config.ha.read_lease),
-        lock_disabled,
+        lock_disabled: !has_lock,
         adopt: config.ha.adopt.clone(),
         accept_rollback: config.ha.accept_rollback.clone(),
         version: VERSION.to_owned(),
-        ..HaSettings::new(&identity, &advertised.api, &advertised.cluster)
+        ..HaSettings::new(&identity, &advertised.api, cluster_addr)
     }
 }

@@ -109,7 +109,8 @@ impl Server {
         let api_addresses: Vec<_> = sockets.iter().map(|one| one.bound.api).collect();
         let banner = banner(config, &opened, &advertised, &sockets, seal.kind());
 
-        let settings = compose::settings(config, &advertised, opened.lock.is_none(), &*around.random).await;
+        let has_lock = opened.lock.is_some();
+        let settings = compose::settings(config, &advertised, has_lock, &*around.random).await;
         let Surroundings { clock, random } = around;
         let shutdown = Shutdown::default();
         let cluster_tls = Arc::new(ClusterTls::default());

@@ -34,7 +34,8 @@ impl Shared {
 
     fn leader_to_greet(&self) -> Option<PeerAddress> {
         let active = lock(&self.view).active.clone()?;
-        if active.identity == self.parts.settings.identity {
+        // An active node without an address speaks with nobody.
+        if active.identity == self.parts.settings.identity || active.cluster_addr.is_empty() {
             return None;
         }
         Some(PeerAddress { identity: active.identity, cluster_addr: active.cluster_addr })

@@ -13,7 +13,7 @@ pub struct ElectionSettings {
     pub identity: String,
     /// The API address to publish.
     pub api_addr: String,
-    /// The cluster address to publish.
+    /// The cluster address to publish; empty if no node can ask this one anything, nor this one any other.
     pub cluster_addr: String,
     /// How long the lock is believed without a renewal.
     pub lease: Duration,

@@ -37,7 +37,7 @@ enum Stage {
     Transferring,
     /// Waits for the head to move.
     Waiting,
-    /// Shutting down without a successor in sight: the lock is free for all.
+    /// Shutting down, and no successor has claimed: the lock is free for all.
     Released,
 }
 
@@ -85,6 +85,7 @@ impl Election {
     ) {
         let number = self.number();
         let is_alone = self.settings.lock.is_none();
+        let is_for_all = self.has_no_peers() && to.is_none();
         let Phase::Active(reign) = &mut self.phase else { return };
         if is_alone && cause != Cause::Shutdown {
             out.push(Effect::HandoverEnded(Err("there is no other node".to_owned())));
@@ -93,7 +94,16 @@ impl Election {
         let deadline = cx.now.plus(CHOOSING);
         let stage = Stage::Finding { number };
         reign.handover = Some(Handover { cause, to, stage, deadline, successor: None });
-        out.push(Effect::FindSuccessors { number });
+        if is_for_all {
+            self.without_successor(cx, out);
+        } else {
+            out.push(Effect::FindSuccessors { number });
+        }
+    }
+
+    /// Whether this node hears of no other one, so that it cannot choose who leads after it.
+    fn has_no_peers(&self) -> bool {
+        self.settings.cluster_addr.is_empty()
     }
 
     fn handover(&mut self) -> Option<&mut Handover> {
@@ -161,10 +171,12 @@ impl Election {
         }
     }
 
-    /// No node can take over: only a process that ends goes on.
+    /// No node is known to be able to take over. Only a process that ends goes on, or one that cannot know of any: whoever
+    /// takes the lock then leads.
     fn without_successor(&mut self, cx: &Context<'_>, out: &mut Vec<Effect>) {
+        let has_no_peers = self.has_no_peers();
         let Some(handover) = self.handover() else { return };
-        if handover.cause == Cause::Shutdown {
+        if handover.cause == Cause::Shutdown || (has_no_peers && handover.to.is_none()) {
             handover.successor = None;
             self.hold(cx, out);
         } else {
@@ -286,8 +298,11 @@ impl Election {
     fn take_back(&mut self, cx: &Context<'_>, out: &mut Vec<Effect>) {
         let Phase::Active(reign) = &mut self.phase else { return };
         let epoch = reign.epoch();
-        reign.handover = None;
-        out.push(Effect::HandoverEnded(Err("the successor did not claim in time".to_owned())));
+        let why = match reign.handover.take().and_then(|handover| handover.successor) {
+            Some(_) => "the successor did not claim in time",
+            None => "no other node took over in time",
+        };
+        out.push(Effect::HandoverEnded(Err(why.to_owned())));
         out.push(Effect::Demote);
         self.phase = Phase::Idle;
         self.takes_back = Some(epoch);

@@ -184,6 +184,7 @@ pub(super) async fn refusals(texts: &mut Vec<String>) {
     crowded(&standby, texts).await;
     sent(&standby, texts).await;
     refused_here(&standby, texts).await;
+    redirected(&standby).await;
     let sealed = Pool::new(Arc::default()).send("https://127.0.0.1:1", Request::new(Full::default())).await;
     let text = sealed.err().map(|error| error.to_string()).unwrap_or_default();
     assert_eq!(text, "nothing was sent: this node is sealed");
@@ -212,6 +213,14 @@ async fn unsent(standby: &Standby, texts: &mut Vec<String>) {
         assert!(said.starts_with(&format!("{prefix}{text}")), "{address}: {said}");
         texts.push(said);
     }
+}
+
+/// An active node without an address for peers takes requests from clients alone.
+async fn redirected(standby: &Standby) {
+    standby.follows("", API).await;
+    let got = standby.node.send("PUT", "/v1/secret/data/a", &[], "{\"data\": {}}").await;
+    assert_eq!(got.status, 307, "{}", got.body);
+    assert_eq!(got.headers["location"].to_str().unwrap(), format!("{API}/v1/secret/data/a"));
 }
 
 /// So many requests at once for a node that says nothing that not all can even connect.
