@@ -38,7 +38,7 @@ fn every_error_says_what_to_do() {
     }
     for text in ["name = \"Vault\"", "namespace = \"a_b\"", "data_limit_bytes = 67108864"] {
         let text = format!("ha_storage \"kubernetes\" {{ {text} }}");
-        let problems = read(&format!("storage \"inmem\" {{}}\n{TCP}{text}")).expect_err(&text);
+        let problems = read(&format!("storage \"etcd\" {{}}\n{TCP}{text}")).expect_err(&text);
         shown.push_str(&format!("--- {text}\n{problems}\n\n"));
     }
     insta::assert_snapshot!("kubernetes_errors", shown);
