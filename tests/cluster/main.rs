@@ -52,6 +52,29 @@ fn shared() -> BackendTable {
     BackendTable::default().with("shared", Arc::new(Shared(InmemBackend::new(), InmemRegister::new())))
 }
 
+/// Three servers on the storage `shared` with a static seal, whose key lies in `folder`, and these `stanzas`.
+async fn three_servers(folder: &Path, stanzas: &str) -> Vec<Server> {
+    let key = folder.join("unseal-key");
+    std::fs::write(&key, [7u8; 32]).unwrap();
+    let text = format!(
+        r#"
+        storage "shared" {{}}
+        seal "static" {{ current_key_id = "k1" current_key = "file://{}" }}
+        {stanzas}
+        "#,
+        key.display(),
+    );
+    let backends = shared();
+    let mut servers = Vec::new();
+    for number in 0..3 {
+        let name = format!("vault-{number}");
+        let environment = Environment::fixed([("POD_NAME", name.as_str()), ("POD_UID", name.as_str())]);
+        let config = config::parse(&[("test.hcl", &text)], &environment).unwrap();
+        servers.push(Server::start(&config, &environment, &backends).await.unwrap());
+    }
+    servers
+}
+
 fn issuer(folder: &Path) -> String {
     let validity = Validity::around(SystemClock.unix(), 3600, 86_400);
     let root = Authority::new_root("test CA", validity, &SystemRandom).unwrap();
@@ -72,12 +95,8 @@ impl Cluster {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = issuer(folder.path());
-        let key = folder.path().join("unseal-key");
-        std::fs::write(&key, [7u8; 32]).unwrap();
-        let text = format!(
+        let stanzas = format!(
             r#"
-            storage "shared" {{}}
-            seal "static" {{ current_key_id = "k1" current_key = "file://{}" }}
             listener "tcp" {{
               address = "127.0.0.1:0"
               tls_issuer_dir = "{}"
@@ -85,17 +104,9 @@ impl Cluster {
             }}
             telemetry {{ probe_address = "127.0.0.1:0" }}
             "#,
-            key.display(),
             folder.path().display()
         );
-        let backends = shared();
-        let mut servers = Vec::new();
-        for number in 0..3 {
-            let name = format!("vault-{number}");
-            let environment = Environment::fixed([("POD_NAME", name.as_str()), ("POD_UID", name.as_str())]);
-            let config = config::parse(&[("test.hcl", &text)], &environment).unwrap();
-            servers.push(Server::start(&config, &environment, &backends).await.unwrap());
-        }
+        let servers = three_servers(folder.path(), &stanzas).await;
         Self { servers, ca, _folder: folder }
     }
 

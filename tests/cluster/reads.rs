@@ -1,16 +1,12 @@
 //! How old a read may be, who answers it, and what the headers of clients change about that.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use holdfast::config::{self, Environment};
-use holdfast::vault::node::{BackendTable, Server};
-use holdfast::vault::physical::inmem::{InmemBackend, InmemRegister};
+use holdfast::vault::node::Server;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Http, until};
-use crate::{PATIENCE, Shared, plain};
+use crate::{PATIENCE, plain, three_servers};
 
 /// Three servers without TLS, initialised, with a secret.
 struct Nodes {
@@ -24,27 +20,14 @@ impl Nodes {
     /// With `extra` in their configuration.
     async fn start(extra: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("unseal-key");
-        std::fs::write(&key, [7u8; 32]).unwrap();
-        let text = format!(
+        let stanzas = format!(
             r#"
-            storage "shared" {{}}
-            seal "static" {{ current_key_id = "k1" current_key = "file://{}" }}
             listener "tcp" {{ address = "127.0.0.1:0" tls_disable = true }}
             telemetry {{ probe_address = "127.0.0.1:0" }}
             {extra}
-            "#,
-            key.display(),
+            "#
         );
-        let backends = BackendTable::default()
-            .with("shared", Arc::new(Shared(InmemBackend::new(), InmemRegister::new())));
-        let mut servers = Vec::new();
-        for number in 0..3 {
-            let name = format!("vault-{number}");
-            let environment = Environment::fixed([("POD_NAME", name.as_str()), ("POD_UID", name.as_str())]);
-            let config = config::parse(&[("test.hcl", &text)], &environment).unwrap();
-            servers.push(Server::start(&config, &environment, &backends).await.unwrap());
-        }
+        let servers = three_servers(folder.path(), &stanzas).await;
         let mut nodes = Self { servers, token: String::new(), leader: 0, _folder: folder };
         let made = nodes.client(0).put("sys/init", &json!({})).await.expect(200);
         nodes.token = made["root_token"].as_str().unwrap().to_owned();

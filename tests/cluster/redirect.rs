@@ -2,39 +2,11 @@
 //! lock for any of the others.
 
 use std::net::TcpListener;
-use std::path::Path;
 
-use holdfast::config::{self, Environment};
-use holdfast::vault::node::Server;
 use serde_json::json;
 
-use super::{PATIENCE, shared};
+use super::{PATIENCE, three_servers};
 use crate::http::{Answer, Http, until};
-
-/// Three servers whose address for peers, were they to listen on it, is `peers`.
-async fn start(folder: &Path, peers: &TcpListener) -> Vec<Server> {
-    let key = folder.join("unseal-key");
-    std::fs::write(&key, [7u8; 32]).unwrap();
-    let text = format!(
-        r#"
-        storage "shared" {{}}
-        disable_clustering = true
-        seal "static" {{ current_key_id = "k1" current_key = "file://{}" }}
-        listener "tcp" {{ address = "127.0.0.1:0" cluster_address = "{}" tls_disable = true }}
-        "#,
-        key.display(),
-        peers.local_addr().unwrap()
-    );
-    let backends = shared();
-    let mut servers = Vec::new();
-    for number in 0..3 {
-        let name = format!("vault-{number}");
-        let environment = Environment::fixed([("POD_NAME", name.as_str()), ("POD_UID", name.as_str())]);
-        let config = config::parse(&[("test.hcl", &text)], &environment).unwrap();
-        servers.push(Server::start(&config, &environment, &backends).await.unwrap());
-    }
-    servers
-}
 
 /// The one node that is active, once the others stand by.
 async fn active(nodes: &[Http]) -> usize {
@@ -59,7 +31,14 @@ async fn without_clustering_standbys_redirect_and_a_step_down_moves_the_leadersh
     let folder = tempfile::tempdir().unwrap();
     // The address is taken, so that a server that listened for peers would not start.
     let peers = TcpListener::bind("127.0.0.1:0").unwrap();
-    let servers = start(folder.path(), &peers).await;
+    let stanzas = format!(
+        r#"
+        disable_clustering = true
+        listener "tcp" {{ address = "127.0.0.1:0" cluster_address = "{}" tls_disable = true }}
+        "#,
+        peers.local_addr().unwrap()
+    );
+    let servers = three_servers(folder.path(), &stanzas).await;
     let banner = servers[0].banner.to_string();
     assert!(banner.contains(" Storage: shared (HA available)\n"), "{banner}");
     assert!(!banner.to_lowercase().contains("cluster address"), "{banner}");

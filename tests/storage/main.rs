@@ -34,4 +34,5 @@ mod postgresql;
 mod steps;
 mod table;
 mod traps;
+mod wake;
 mod zookeeper;

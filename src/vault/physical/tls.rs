@@ -58,7 +58,7 @@ pub fn expected_name(given: Option<&str>, host: &str) -> Result<ServerName<'stat
     let name = given.unwrap_or(host);
     ServerName::try_from(name.to_owned()).map_err(|_| Unusable::Setting {
         key: if given.is_some() { "tls_server_name" } else { "address" },
-        reason: format!("{name:?} is no name that a certificate can have"),
+        reason: format!("{name:?} is no name that a certificate can have: write a DNS name or an IP address"),
     })
 }
 

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use holdfast::config::EtcdStorage;
 use holdfast::vault::physical::conformance::{
     Lock, Locks, Report, Store, Stores, check_lock, check_storage, report_lock, report_storage,
 };
-use holdfast::vault::physical::{Backend, HaBackend, LockRecord, Swap};
+use holdfast::vault::physical::{Backend, HaBackend};
 
-use super::world::{Writer, cluster, new_path, opened, put, recorded, settings, single};
+use super::world::{Writer, cluster, new_path, opened, settings, single};
 use crate::etcd_server::Etcd;
 use crate::network::Network;
 use crate::place::{Place, Route, Site};
+use crate::wake::readers_are_woken_long_before_they_look;
 
 /// Stores and locks on the same servers, each under a path of its own.
 #[derive(Clone, Copy)]
@@ -112,29 +112,7 @@ async fn readers_are_woken_long_before_they_look_by_themselves() {
     let place = On { servers: cluster().await, is_cached: false }.place().await;
     let (backend, register) = opened(&place.site.settings(Route::Network)).await;
     let (reader, candidate) = opened(&place.site.settings(Route::Network)).await;
-    let mut writer = Writer::init(backend).await;
-    let mut feed = reader.follow(Some(writer.head.clone())).await.expect("a feed");
-    let mut watch = candidate.watch().await.expect("a watch");
-    assert_eq!(watch.changed().await, Ok(None));
-    let mut version = None;
-    // The watches begin a moment after they were asked for.
-    writer.write(&[]).await;
-    assert_eq!(recorded(feed.as_mut()).await, writer.head);
-    let begun = Instant::now();
-    for renewals in 0..10 {
-        let held = LockRecord { holder: "a".to_owned(), renewals, ..LockRecord::default() };
-        // Both wait already when something happens. (If one does not yet, it only has an easier time.)
-        let happening = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            writer.write(&[put("a", renewals.to_string())]).await;
-            register.swap(version.as_ref(), &held).await
-        };
-        let (swapped, head, found) = tokio::join!(happening, recorded(feed.as_mut()), watch.changed());
-        let Swap::Swapped(next) = swapped else { panic!("{swapped:?}") };
-        version = Some(next);
-        assert_eq!(head, writer.head);
-        assert_eq!(found.expect("a report").map(|found| found.record), Some(held));
-    }
-    // Looking once a second would take ten seconds.
-    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    let writer = Writer::init(backend).await;
+    let writing = (writer.backend.as_ref(), &register as _);
+    readers_are_woken_long_before_they_look(writer.head, writing, (&reader, &candidate)).await;
 }

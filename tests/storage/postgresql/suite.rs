@@ -1,7 +1,6 @@
 //! The public conformance suite: without TLS, with TLS and a password, with a certificate, and below the cache.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use holdfast::config::{Credential, PostgresqlStorage};
@@ -9,12 +8,13 @@ use holdfast::vault::physical::conformance::{
     Lock, Locks, Report, Store, Stores, check_lock, check_storage, report_lock, report_storage,
 };
 use holdfast::vault::physical::postgresql::open_lock;
-use holdfast::vault::physical::{Backend, FeedEvent, HaBackend, LockRecord, Swap};
+use holdfast::vault::physical::{Backend, HaBackend};
 
-use super::world::{both, certified, certified_url, common_server, event, init, opened, put, storage, write};
+use super::world::{both, certified, certified_url, common_server, init, opened, storage};
 use crate::network::Network;
 use crate::place::{Place, Route, Site};
 use crate::server_postgresql::{DATABASE, Postgresql};
+use crate::wake::readers_are_woken_long_before_they_look;
 
 /// How the server is reached.
 #[derive(Clone, Copy)]
@@ -135,27 +135,6 @@ async fn readers_are_woken_long_before_they_look_by_themselves() {
     let config = storage(&common_server().await.url());
     let (backend, register) = both(&config).await;
     let (reader, candidate) = both(&config).await;
-    let mut head = init(&backend).await;
-    let mut feed = reader.follow(Some(head.clone())).await.expect("a feed");
-    let mut watch = candidate.watch().await.expect("a watch");
-    assert_eq!(watch.changed().await, Ok(None));
-    let mut version = None;
-    let begun = Instant::now();
-    for renewals in 0..10 {
-        let held = LockRecord { holder: "a".to_owned(), renewals, ..LockRecord::default() };
-        // Both wait already when something happens. (If one does not yet, it only has an easier time.)
-        let happening = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let head = write(&backend, &head, &[put("a", renewals.to_string())]).await;
-            (head, register.swap(version.as_ref(), &held).await)
-        };
-        let ((next, swapped), told, found) = tokio::join!(happening, event(feed.as_mut()), watch.changed());
-        let Swap::Swapped(swapped) = swapped else { panic!("{swapped:?}") };
-        (head, version) = (next, Some(swapped));
-        let FeedEvent::Record(record) = told else { panic!("a reset") };
-        assert_eq!(record.head, head);
-        assert_eq!(found.expect("a report").map(|found| found.record), Some(held));
-    }
-    // Looking once a second would take ten seconds.
-    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    let head = init(&backend).await;
+    readers_are_woken_long_before_they_look(head, (&backend, &register), (&reader, &candidate)).await;
 }

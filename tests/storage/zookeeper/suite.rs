@@ -1,19 +1,18 @@
 //! The public conformance suite, on one server in the clear and on an ensemble with TLS and authentication.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use holdfast::vault::physical::conformance::{
     Lock, Locks, Report, Store, Stores, check_lock, check_storage, report_lock, report_storage,
 };
-use holdfast::vault::physical::{Backend, FeedEvent, HaBackend, LockRecord, Swap};
+use holdfast::vault::physical::{Backend, HaBackend};
 
 use super::server::Ensemble;
-use super::world::{World, Writer, put, single, three};
+use super::world::{World, Writer, single, three};
 use crate::network::Network;
 use crate::place::{Place, Route, Site};
-use crate::steps::event;
+use crate::wake::readers_are_woken_long_before_they_look;
 
 struct Worlds {
     ensemble: &'static Ensemble,
@@ -101,27 +100,7 @@ async fn readers_are_woken_long_before_they_look_by_themselves() {
     let world = World::on(three().await);
     let (backend, register) = world.try_open().await.expect("a store");
     let (reader, candidate) = world.try_open().await.expect("a store");
-    let mut writer = Writer::init(backend).await;
-    let mut feed = reader.follow(Some(writer.head.clone())).await.expect("a feed");
-    let mut watch = candidate.watch().await.expect("a watch");
-    assert_eq!(watch.changed().await, Ok(None));
-    let mut version = None;
-    let begun = Instant::now();
-    for renewals in 0..10 {
-        let held = LockRecord { holder: "a".to_owned(), renewals, ..LockRecord::default() };
-        // Both wait already when something happens. (If one does not yet, it only has an easier time.)
-        let happening = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            writer.write(&[put("a", renewals.to_string())]).await;
-            register.swap(version.as_ref(), &held).await
-        };
-        let (swapped, told, found) = tokio::join!(happening, event(feed.as_mut()), watch.changed());
-        let Swap::Swapped(next) = swapped else { panic!("{swapped:?}") };
-        version = Some(next);
-        let FeedEvent::Record(record) = told else { panic!("a reset") };
-        assert_eq!(record.head, writer.head);
-        assert_eq!(found.expect("a report").map(|found| found.record), Some(held));
-    }
-    // Looking once a second would take ten seconds.
-    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    let writer = Writer::init(backend).await;
+    let writing = (writer.backend.as_ref(), &register as _);
+    readers_are_woken_long_before_they_look(writer.head, writing, (&reader, &candidate)).await;
 }

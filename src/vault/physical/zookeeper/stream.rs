@@ -3,14 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::config::Settings;
-use crate::config::{ClientTls, ZookeeperServer};
-use crate::vault::physical::tls::client_config;
+use crate::config::ZookeeperServer;
+use crate::vault::physical::tls::{client_config, expected_name};
 use crate::vault::physical::unusable::Unusable;
 
 /// Why no session came about.
@@ -40,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) async fn open(settings: &Settings, server: &ZookeeperServer) -> Result<Box<dyn Stream>, Refusal> {
     let Some(tls) = &settings.tls else { return Ok(Box::new(tcp(server).await?)) };
     // What is wrong here is told also while the server is away.
-    let name = server_name(tls, server).map_err(Refusal::Unusable)?;
+    let name = expected_name(tls.server_name.as_deref(), &server.host).map_err(Refusal::Unusable)?;
     let config = client_config(tls, &[]).await.map_err(Refusal::Unusable)?;
     let tcp = tcp(server).await?;
     let connector = TlsConnector::from(Arc::new(config));
@@ -56,14 +55,6 @@ pub(super) async fn tcp(server: &ZookeeperServer) -> Result<TcpStream, Refusal> 
     // Without effect on what is right: a failure only costs time.
     stream.set_nodelay(true).ok();
     Ok(stream)
-}
-
-fn server_name(tls: &ClientTls, server: &ZookeeperServer) -> Result<ServerName<'static>, Unusable> {
-    let name = tls.server_name.as_ref().unwrap_or(&server.host);
-    ServerName::try_from(name.clone()).map_err(|_| Unusable::Setting {
-        key: if tls.server_name.is_some() { "tls_server_name" } else { "address" },
-        reason: format!("{name:?} is no name that a certificate can have: write a DNS name or an IP address"),
-    })
 }
 
 /// What an error of a stream means. A stream without TLS has only errors that waiting may help against.
