@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::words::{
-    LEASE_ACTIVE, LEASE_HANDOVER, LEASE_LEAVING, LEASE_RELEASED_EPOCH, LEASE_RENEWALS, LEASE_RENOUNCED_EPOCH,
-    LEASE_SUCCESSOR,
+    LEASE_ACTIVE, LEASE_ENDED, LEASE_HANDOVER, LEASE_LEAVING, LEASE_RELEASED_EPOCH, LEASE_RENEWALS,
+    LEASE_RENOUNCED_EPOCH, LEASE_SUCCESSOR,
 };
 use crate::base::clock::UnixMillis;
 
@@ -59,6 +59,8 @@ pub struct LeaseRecord {
     pub leaving: Option<String>,
     /// The operator's wish to hand over.
     pub handover: Option<LeaseHandover>,
+    /// A process whose container the operator saw terminated, by identity.
+    pub ended: Option<String>,
 }
 
 impl LeaseRecord {
@@ -81,6 +83,7 @@ impl LeaseRecord {
             renounced_epoch: number(LEASE_RENOUNCED_EPOCH),
             leaving: text(LEASE_LEAVING).cloned(),
             handover: text(LEASE_HANDOVER).and_then(|text| parse(text)),
+            ended: text(LEASE_ENDED).cloned(),
         }
     }
 
@@ -111,6 +114,7 @@ impl LeaseRecord {
         set(annotations, LEASE_LEAVING, self.leaving.clone());
         set(annotations, LEASE_ACTIVE, self.active.as_ref().and_then(json));
         set(annotations, LEASE_HANDOVER, self.handover.as_ref().and_then(json));
+        set(annotations, LEASE_ENDED, self.ended.clone());
     }
 }
 
@@ -150,6 +154,7 @@ mod tests {
             renounced_epoch: Some(9),
             leaving: Some("vault-2".to_owned()),
             handover: Some(LeaseHandover { nonce: "n".to_owned(), to: None }),
+            ended: Some("vault-0_u_q".to_owned()),
         }
     }
 

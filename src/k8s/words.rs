@@ -30,6 +30,8 @@ pub const LEASE_ACTIVE: &str = "holdfast.dev/active";
 pub const LEASE_LEAVING: &str = "holdfast.dev/leaving";
 /// Annotation of the Lease: JSON of a wish to hand over (`nonce`, `to`).
 pub const LEASE_HANDOVER: &str = "holdfast.dev/handover";
+/// Annotation of the Lease: identity of a process whose container the operator saw terminated.
+pub const LEASE_ENDED: &str = "holdfast.dev/ended";
 /// Annotation of the Lease: the epoch that the releasing node held.
 pub const LEASE_RELEASED_EPOCH: &str = "holdfast.dev/released-epoch";
 /// Annotation of the Lease: the epoch whose read lease was renounced in a transfer.

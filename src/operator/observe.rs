@@ -41,6 +41,8 @@ pub(crate) struct Observed {
     pub(crate) endpoints: BTreeMap<String, Vec<String>>,
     /// What the Lease says; empty if there is none.
     pub(crate) lease: LeaseRecord,
+    /// When its holder took it, by the holder's clock.
+    pub(crate) lease_acquired: Option<UnixMillis>,
     /// When it was renewed, by its holder's clock.
     pub(crate) lease_renewed: Option<UnixMillis>,
 }
@@ -58,8 +60,12 @@ pub(crate) struct Pod {
     /// Whether the kubelet calls it ready.
     pub(crate) is_ready: bool,
     pub(crate) is_terminating: bool,
-    /// Why its container waits, or why it has no node.
+    /// Why its container waits or has ended, or why it has no node.
     pub(crate) waiting: Option<String>,
+    /// When a container of it ended last, by its node's clock, in whole seconds.
+    pub(crate) ended: Option<UnixMillis>,
+    /// Whether its container runs.
+    pub(crate) is_running: bool,
     /// What it answered, or why it did not.
     pub(crate) answer: Result<NodeStatus, String>,
 }
@@ -121,9 +127,9 @@ pub(crate) async fn observe(
                 what: format!("Lease {}", context.names.base),
                 reason: error.to_string(),
             })?;
-        let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
-        out.lease_renewed =
-            renewed.and_then(|time| u64::try_from(time.0.as_millisecond()).ok()).map(UnixMillis);
+        let spec = lease.spec.as_ref();
+        out.lease_acquired = spec.and_then(|spec| spec.acquire_time.as_ref()).and_then(|time| millis(time.0));
+        out.lease_renewed = spec.and_then(|spec| spec.renew_time.as_ref()).and_then(|time| millis(time.0));
         out.lease = LeaseRecord::read(&lease);
     }
     out.endpoints = endpoints(client, context).await?;
@@ -209,7 +215,8 @@ async fn pods(client: &Client, context: &Context<'_>, seen: &Observed) -> Result
     pods.sort_by_key(Pod::ordinal);
     if let Some(access) = access(context, seen) {
         let answers = pods.iter().map(|pod| {
-            let ip = pod.ip.filter(|_| !pod.is_terminating);
+            // Who certainly cannot answer is not waited for.
+            let ip = pod.ip.filter(|_| !pod.is_terminating && (pod.is_running || pod.ended.is_none()));
             let access = &access;
             async move {
                 match ip {
@@ -257,11 +264,16 @@ fn read(pod: &KubePod) -> Pod {
         status.and_then(|s| s.conditions.as_ref()).and_then(|all| all.iter().find(|c| c.type_ == kind))
     };
     let container = status.and_then(|s| s.container_statuses.as_ref()).and_then(|all| all.first());
-    let waiting = container.and_then(|c| c.state.as_ref()).and_then(|state| state.waiting.as_ref());
-    let waiting = waiting.map(|w| {
+    let state = container.and_then(|c| c.state.as_ref());
+    let waiting = state.and_then(|state| state.waiting.as_ref()).map(|w| {
         let reason = w.reason.clone().unwrap_or_default();
         w.message.as_ref().map_or_else(|| reason.clone(), |message| format!("{reason}: {message}"))
     });
+    let terminated = state.and_then(|state| state.terminated.as_ref());
+    let before = container.and_then(|c| c.last_state.as_ref()).and_then(|state| state.terminated.as_ref());
+    let ended =
+        [terminated, before].into_iter().flatten().filter_map(|t| millis(t.finished_at.as_ref()?.0)).max();
+    let exit = terminated.map(|t| format!("its container has ended with exit code {}", t.exit_code));
     let unscheduled = condition("PodScheduled")
         .filter(|c| c.status == "False")
         .map(|c| format!("unschedulable: {}", c.message.clone().unwrap_or_default()));
@@ -274,9 +286,15 @@ fn read(pod: &KubePod) -> Pod {
         labels,
         is_ready: condition("Ready").is_some_and(|c| c.status == "True"),
         is_terminating: metadata.deletion_timestamp.is_some(),
-        waiting: waiting.or(unscheduled),
+        waiting: waiting.or(exit).or(unscheduled),
+        ended,
+        is_running: state.is_some_and(|state| state.running.is_some()),
         answer: Err(NO_ANSWER_YET.to_owned()),
     }
+}
+
+fn millis(time: jiff::Timestamp) -> Option<UnixMillis> {
+    u64::try_from(time.as_millisecond()).ok().map(UnixMillis)
 }
 
 #[cfg(test)]
@@ -295,6 +313,8 @@ pub(crate) mod tests {
             is_ready: true,
             is_terminating: false,
             waiting: None,
+            ended: None,
+            is_running: true,
             answer: Err(NO_ANSWER_YET.to_owned()),
         }
     }
@@ -327,5 +347,26 @@ pub(crate) mod tests {
         assert_eq!((pod.ordinal(), pod.is_ready, pod.revision.as_str()), (2, false, "r"));
         assert_eq!(pod.ip, "fd00::1".parse().ok());
         assert_eq!(pod.waiting.as_deref(), Some("ImagePullBackOff: no such image"));
+        assert_eq!((pod.is_running, pod.ended), (false, None));
+    }
+
+    #[test]
+    fn the_last_end_of_a_container_is_read_from_either_place() {
+        let end = |second: u32| serde_json::json!({"terminated": {"exitCode": 137, "finishedAt": format!("2026-01-02T03:04:{second:02}Z")}});
+        let seen = |state: serde_json::Value, before: serde_json::Value| {
+            let pod: KubePod = serde_json::from_value(serde_json::json!({"metadata": {"name": "main-0"}, "status": {
+                "containerStatuses": [{"name": "server", "image": "", "imageID": "", "ready": false, "restartCount": 1,
+                    "state": state, "lastState": before}]}}))
+            .unwrap();
+            read(&pod)
+        };
+        let second = |second: u64| Some(UnixMillis(1_767_323_040_000 + second * 1000));
+        let pod = seen(end(7), end(5));
+        assert_eq!((pod.is_running, pod.ended), (false, second(7)));
+        assert_eq!(pod.waiting.as_deref(), Some("its container has ended with exit code 137"));
+        let pod = seen(serde_json::json!({"running": {}}), end(5));
+        assert_eq!((pod.is_running, pod.ended, pod.waiting), (true, second(5), None));
+        let pod = seen(serde_json::json!({"running": {}}), serde_json::json!({}));
+        assert_eq!(pod.ended, None);
     }
 }

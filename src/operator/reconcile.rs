@@ -24,7 +24,7 @@ use crate::base::random::Random;
 use crate::crd::cluster::ConditionType;
 use crate::crd::{VaultCluster, VaultClusterStatus};
 use crate::k8s::client::Clients;
-use crate::k8s::words::{GROUP, LABEL_ACTIVE, LEASE_LEAVING, VERSION};
+use crate::k8s::words::{GROUP, LABEL_ACTIVE, LEASE_ENDED, LEASE_LEAVING, VERSION};
 
 /// While something is being done.
 const SOON: Duration = Duration::from_secs(1);
@@ -140,6 +140,8 @@ async fn act(
         return Ok(());
     }
     let writer = Writer::new(&environment.clients.requests, &context.names.namespace);
+    // First: standbys wait for it.
+    say_who_ended(&writer, context, seen).await?;
     for child in &materials.create {
         findings.has_written = true;
         // Somebody else made it since we looked: what was derived from ours must not be used.
@@ -192,6 +194,19 @@ async fn prune(writer: &Writer, context: &Context<'_>, seen: &Observed) -> Resul
         has_written = true;
     }
     Ok(has_written)
+}
+
+/// Tells standbys in the Lease that its holder has ended, if that is certain: where the network swallowed its end they
+/// would wait until the Lease runs out.
+async fn say_who_ended(writer: &Writer, context: &Context<'_>, seen: &Observed) -> Result<(), OperatorError> {
+    let base = &context.names.base;
+    let (Some(holder), Some(lease)) = (roles::ended_holder(seen), seen.child(Kind::Lease, base)) else {
+        return Ok(());
+    };
+    let note = json!({"metadata": {"annotations": {LEASE_ENDED: holder}}});
+    writer.merge(Kind::Lease, base, live::uid(lease), note).await?;
+    tracing::info!(holder, "the container of the Lease's holder has ended");
+    Ok(())
 }
 
 /// Corrects role labels; first nobody else is active, then the active pod is.

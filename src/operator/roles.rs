@@ -29,6 +29,16 @@ pub(crate) fn is_of(identity: &str, pod: &Pod) -> bool {
     parts.next() == Some(pod.name.as_str()) && parts.next() == Some(pod.uid.as_str())
 }
 
+/// The holder of the Lease, if the kubelet says that a container of its pod ended after this process took the Lease: so it
+/// was the one that ended. Both times are of one host's clock; the kubelet cuts its own down to whole seconds. A pod that is
+/// gone says nothing: it may have been removed while its node was silent.
+pub(crate) fn ended_holder(seen: &Observed) -> Option<&str> {
+    let holder = seen.lease.holder.as_str();
+    let pod = seen.pods.iter().find(|pod| is_of(holder, pod))?;
+    let is_news = seen.lease.ended.as_deref() != Some(holder);
+    (is_news && pod.ended? > seen.lease_acquired?).then_some(holder)
+}
+
 /// The role labels that `pod` shall have. What it does not answer stays as it was; only one pod is ever active.
 pub(crate) fn labels(pod: &Pod, is_active: bool) -> BTreeMap<&'static str, String> {
     let mut out = BTreeMap::new();
@@ -65,6 +75,7 @@ fn label_value(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::UnixMillis;
     use crate::k8s::lease::LeaseActive;
     use crate::operator::observe::tests::{node, pod};
 
@@ -85,6 +96,35 @@ mod tests {
         assert!(active(&record("v-1_u9_r"), &pods).is_none());
         assert!(active(&record("v-1_u1"), &pods).is_some());
         assert!(active(&LeaseRecord::default(), &pods).is_none());
+    }
+
+    #[test]
+    fn a_holder_has_ended_if_its_container_did_after_it_took_the_lease() {
+        let seen = |ended: Option<u64>, change: &dyn Fn(&mut Observed)| {
+            let mut dead = pod("v-1", "u1");
+            dead.ended = ended.map(UnixMillis);
+            let lease = LeaseRecord { holder: "v-1_u1_r".to_owned(), ..LeaseRecord::default() };
+            let mut seen = Observed {
+                pods: vec![pod("v-0", "u0"), dead],
+                lease,
+                lease_acquired: Some(UnixMillis(5_400)),
+                ..Observed::default()
+            };
+            change(&mut seen);
+            ended_holder(&seen).map(str::to_owned)
+        };
+        assert_eq!(seen(Some(6_000), &|_| {}).as_deref(), Some("v-1_u1_r"));
+        // An earlier process of the pod; one of which it is not certain; none.
+        assert_eq!(seen(Some(5_000), &|_| {}), None);
+        assert_eq!(seen(None, &|_| {}), None);
+        assert_eq!(seen(Some(6_000), &|seen| seen.lease_acquired = None), None);
+        // Another pod of the same name; nobody; a pod that is gone.
+        assert_eq!(seen(Some(6_000), &|seen| seen.lease.holder = "v-1_u9_r".to_owned()), None);
+        assert_eq!(seen(Some(6_000), &|seen| seen.lease.holder = String::new()), None);
+        assert_eq!(seen(Some(6_000), &|seen| seen.pods.truncate(1)), None);
+        // It has been said, or was said of another.
+        assert_eq!(seen(Some(6_000), &|seen| seen.lease.ended = Some("v-1_u1_r".to_owned())), None);
+        assert!(seen(Some(6_000), &|seen| seen.lease.ended = Some("v-1_u1_q".to_owned())).is_some());
     }
 
     #[test]

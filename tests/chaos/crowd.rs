@@ -75,7 +75,7 @@ async fn swap(lock: Arc<dyn HaBackend>, writer: u64, mut random: Seeded, end: In
 fn nonsense(old: LockRecord, writer: u64, random: &mut Seeded) -> LockRecord {
     let epoch = old.active.as_ref().map(|active| active.epoch);
     let mut record = LockRecord { duration_seconds: 4, renewals: old.renewals + 1, ..old };
-    match random.below(6) {
+    match random.below(7) {
         0 => record.holder = format!("somebody-{writer}"),
         1 => record.holder = String::new(),
         2 => {
@@ -83,6 +83,7 @@ fn nonsense(old: LockRecord, writer: u64, random: &mut Seeded) -> LockRecord {
             record.released_epoch = epoch.map(|epoch| epoch.saturating_sub(random.below(2) as u64));
         }
         3 => record.active = None,
+        5 => record.ended = Some(record.holder.clone()),
         4 => {
             record.successor = Some(format!("somebody-{writer}"));
             record.renounced_epoch = epoch;

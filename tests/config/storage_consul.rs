@@ -44,10 +44,12 @@ fn every_error_says_what_to_do() {
         };
         shown.push_str(&format!("--- {}\n{problems}\n\n", text.replace('\n', "\n    ")));
     }
-    let environment = Environment::fixed([("CONSUL_HTTP_ADDR", "unix:///run/consul.sock")]);
-    let text = format!("storage \"consul\" {{}}\n{TCP}");
-    let problems = config::parse(&[("holdfast.hcl", &text)], &environment).unwrap_err();
-    shown.push_str(&format!("--- CONSUL_HTTP_ADDR\n{problems}\n"));
+    for address in ["unix:///run/consul.sock", "http://user:hunter2@127.0.0.1:8500"] {
+        let environment = Environment::fixed([("CONSUL_HTTP_ADDR", address)]);
+        let text = format!("storage \"consul\" {{}}\n{TCP}");
+        let problems = config::parse(&[("holdfast.hcl", &text)], &environment).unwrap_err();
+        shown.push_str(&format!("--- CONSUL_HTTP_ADDR={address}\n{problems}\n\n"));
+    }
     insta::assert_snapshot!("consul_errors", shown);
 }
 

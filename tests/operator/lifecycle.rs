@@ -10,9 +10,9 @@ use holdfast::operator::{self, Settings};
 use holdfast::telemetry::Metrics;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -151,6 +151,68 @@ async fn a_settled_cluster_is_not_written_to() {
         }
     }
     assert_eq!(calm, 5, "the operator keeps writing: {last:?}");
+    operator.stop().await;
+}
+
+/// The kubelet's word about a container, which has ended `seconds` after the Lease was taken.
+fn ended(seconds: i64) -> Value {
+    let at = TAKEN + seconds;
+    let finished = jiff::Timestamp::from_second(at).unwrap().to_string();
+    json!({"status": {"phase": "Running", "podIP": "198.51.100.1", "containerStatuses": [{"name": "server",
+        "image": "i", "imageID": "i", "ready": false, "restartCount": 1, "state":
+        {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": finished}}}]}})
+}
+
+const TAKEN: i64 = 1_767_323_040;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lease_tells_that_its_holder_has_ended() {
+    let clients = setup::clients().await;
+    let client = clients.watches.clone();
+    let place = setup::namespace(&client, "ended").await;
+    setup::apply(&client, &place, "v", &json!({})).await.unwrap();
+    let operator = Running::start(clients, &place);
+    expect(&client, &place, "Ready", "False", "InsufficientMembers").await;
+    let set: StatefulSet = Api::namespaced(client.clone(), &place).get("v").await.unwrap();
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &place);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "v-0",
+        "labels": {"holdfast.dev/cluster": "v"}, "ownerReferences": [{"apiVersion": "apps/v1",
+        "kind": "StatefulSet", "name": "v", "uid": set.metadata.uid}]},
+        "spec": {"serviceAccountName": "v", "containers": [{"name": "server", "image": "i"}]}});
+    let pod = pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let uid = pod.metadata.uid.unwrap();
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &place);
+    let hold = |holder: String| {
+        let taken = jiff::Timestamp::from_second(TAKEN).unwrap();
+        let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 6,
+            "acquireTime": format!("{}.500000Z", taken.to_string().trim_end_matches('Z'))});
+        let (leases, patch) = (leases.clone(), Patch::Merge(json!({"spec": spec})));
+        async move { leases.patch("v", &PatchParams::default(), &patch).await.unwrap() }
+    };
+    let said = || async {
+        let annotations = leases.get("v").await.unwrap().metadata.annotations.unwrap_or_default();
+        annotations.get("holdfast.dev/ended").cloned()
+    };
+    let status = |value: Value| {
+        let (pods, patch) = (pods.clone(), Patch::Merge(value));
+        async move { pods.patch_status("v-0", &PatchParams::default(), &patch).await.unwrap() }
+    };
+    // An earlier process of the pod ended before this one took the Lease. The operator has seen it when it says so.
+    hold(format!("v-0_{uid}_second")).await;
+    status(ended(0)).await;
+    eventually("the operator sees the end", LONG, || async {
+        let status = self::status(&client, &place).await?.to_string();
+        if status.contains("has ended with exit code 137") { Ok(()) } else { Err(status) }
+    })
+    .await;
+    assert_eq!(said().await, None);
+    status(ended(2)).await;
+    let expected = format!("v-0_{uid}_second");
+    eventually("the Lease tells", LONG, || async {
+        let said = said().await;
+        if said.as_ref() == Some(&expected) { Ok(()) } else { Err(format!("{said:?}")) }
+    })
+    .await;
     operator.stop().await;
 }
 

@@ -43,6 +43,9 @@ pub struct LockRecord {
     pub leaving: Option<String>,
     /// A request from outside (the operator) to hand over: a nonce, and the wanted successor's pod name if any.
     pub handover: Option<HandoverWish>,
+    /// A process of which somebody who sees it (the operator) says that it has ended, by identity. It only shortens the
+    /// wait for a lock that it holds.
+    pub ended: Option<String>,
 }
 
 /// A request to hand over, written into the lock by the operator.

@@ -60,7 +60,13 @@ impl<M: Clone + std::fmt::Debug> World<M> {
             }
             Fault::EditLock => {
                 if let Some(lock) = &self.lock {
-                    let record = LockRecord { holder: "nobody-we-know".to_owned(), ..lock.record.clone() };
+                    // By turns a stranger takes the lock, and somebody takes its holder for dead.
+                    let mut record = lock.record.clone();
+                    if self.lock_count.is_multiple_of(2) {
+                        record.holder = "nobody-we-know".to_owned();
+                    } else {
+                        record.ended = Some(record.holder.clone());
+                    }
                     self.set_lock(Some(record));
                 }
             }

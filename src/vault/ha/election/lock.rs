@@ -162,6 +162,7 @@ impl LockView {
             successor: successor.map(str::to_owned),
             renounced_epoch: renounced,
             handover: None,
+            ended: None,
             ..before
         }
     }

@@ -174,10 +174,11 @@ impl Election {
     fn freedom(&self, epoch: u64, is_checked: bool, now: Moment) -> Freedom {
         let is_old = self.epoch_since.is_some_and(|(seen, since)| seen == epoch && now.since(since) >= YOUNG);
         let me = self.settings.identity.as_str();
+        let ended = self.lock.record().and_then(|record| record.ended.as_deref());
         let has_holder_ended = self.lock.holder().is_some_and(|holder| {
             let was_this_pod =
                 holder != me && holder.contains('_') && pod_and_uid_of(holder) == pod_and_uid_of(me);
-            is_old && (was_this_pod || self.signs.has_ended(holder))
+            is_old && (was_this_pod || ended == Some(holder) || self.signs.has_ended(holder))
         });
         self.lock.freedom(Candidacy {
             me,

@@ -71,6 +71,7 @@ pub(super) async fn every_field_is_kept(lock: &dyn Lock) -> Law {
         renounced_epoch: Some(9),
         leaving: Some("vault-2".to_owned()),
         handover: Some(HandoverWish { nonce: "n1".to_owned(), to: Some("vault-1".to_owned()) }),
+        ended: Some("vault-0_0b0c_w6".to_owned()),
     };
     let version = write(one.as_ref(), None, &full).await?;
     let found = read(two.as_ref()).await?;

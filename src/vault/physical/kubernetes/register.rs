@@ -225,6 +225,7 @@ fn from_words(words: LeaseRecord) -> LockRecord {
         renounced_epoch: words.renounced_epoch,
         leaving: words.leaving,
         handover: words.handover.map(|wish| HandoverWish { nonce: wish.nonce, to: wish.to }),
+        ended: words.ended,
     }
 }
 
@@ -248,5 +249,6 @@ fn to_words(record: &LockRecord) -> LeaseRecord {
             .handover
             .as_ref()
             .map(|wish| LeaseHandover { nonce: wish.nonce.clone(), to: wish.to.clone() }),
+        ended: record.ended.clone(),
     }
 }

@@ -72,6 +72,37 @@ fn definite_evidence_shortens_the_wait_unless_the_epoch_is_young() {
 }
 
 #[test]
+fn the_lock_may_say_that_its_holder_has_ended() {
+    let before_it = "vault-0_u_before".to_owned();
+    for (age, names_holder, is_quick) in [(20_000, true, true), (3_000, true, false), (20_000, false, false)]
+    {
+        let mut world = World::led();
+        world.run(age);
+        let old = world.active().unwrap();
+        world.nodes[old].is_dead = true;
+        let ended = if names_holder { NAMES[old].to_owned() } else { before_it.clone() };
+        world.edit(|record| record.ended = Some(ended));
+        let took = world.run_until(10_000, |w| w.active().is_some());
+        assert_eq!(took < 700, is_quick, "age {age}, {names_holder}: {took} ms");
+        assert!(took >= 550, "the read lease is waited for in any case: {took} ms");
+        assert_eq!(world.record().ended, None, "it was said of the holder before");
+    }
+}
+
+#[test]
+fn a_holder_that_was_taken_for_dead_loses_nothing_but_the_lock() {
+    let mut world = World::led();
+    world.run(20_000);
+    let old = world.active().unwrap();
+    world.edit(|record| record.ended = Some(NAMES[old].to_owned()));
+    world.run(10_000);
+    let epoch = world.epoch();
+    assert!(world.active().is_some() && epoch <= 2, "{epoch}");
+    world.run(60_000);
+    assert_eq!(world.epoch(), epoch, "and nobody goes on fighting");
+}
+
+#[test]
 fn silence_is_no_evidence() {
     let mut world = World::led();
     world.run(20_000);
