@@ -130,6 +130,10 @@ async fn an_outage_of_the_storage_is_told_at_once_and_ends_by_itself() {
     let written = json!({"data": {"password": "correct horse"}});
     cluster.client(0).put("secret/data/app", &written).await.expect(200);
     cluster.leader().await;
+    // Each node has to have known once how old its state is.
+    for node in 0..3 {
+        cluster.client(node).get("secret/data/app").await.expect(200);
+    }
     cluster.stores[0].api_server().stop();
     // What was under way may still succeed for a moment; from then on nothing does.
     tokio::time::sleep(Duration::from_secs(1)).await;
