@@ -29,14 +29,15 @@ pub(crate) fn is_of(identity: &str, pod: &Pod) -> bool {
     parts.next() == Some(pod.name.as_str()) && parts.next() == Some(pod.uid.as_str())
 }
 
-/// The holder of the Lease, if the kubelet says that a container of its pod ended after this process took the Lease: so it
-/// was the one that ended. Both times are of one host's clock; the kubelet cuts its own down to whole seconds. A pod that is
+/// The holder of the Lease, if the kubelet says that nothing runs in its pod and that a container ended there after this
+/// process took the Lease: so it was the one that ended. Both times are of one host's clock, which may be set back; the
+/// kubelet cuts its own down to whole seconds. Where a container runs again, its process speaks for itself. A pod that is
 /// gone says nothing: it may have been removed while its node was silent.
 pub(crate) fn ended_holder(seen: &Observed) -> Option<&str> {
     let holder = seen.lease.holder.as_str();
     let pod = seen.pods.iter().find(|pod| is_of(holder, pod))?;
     let is_news = seen.lease.ended.as_deref() != Some(holder);
-    (is_news && pod.ended? > seen.lease_acquired?).then_some(holder)
+    (is_news && !pod.is_running && pod.ended? > seen.lease_acquired?).then_some(holder)
 }
 
 /// The role labels that `pod` shall have. What it does not answer stays as it was; only one pod is ever active.
@@ -103,6 +104,7 @@ mod tests {
         let seen = |ended: Option<u64>, change: &dyn Fn(&mut Observed)| {
             let mut dead = pod("v-1", "u1");
             dead.ended = ended.map(UnixMillis);
+            dead.is_running = false;
             let lease = LeaseRecord { holder: "v-1_u1_r".to_owned(), ..LeaseRecord::default() };
             let mut seen = Observed {
                 pods: vec![pod("v-0", "u0"), dead],
@@ -118,6 +120,8 @@ mod tests {
         assert_eq!(seen(Some(5_000), &|_| {}), None);
         assert_eq!(seen(None, &|_| {}), None);
         assert_eq!(seen(Some(6_000), &|seen| seen.lease_acquired = None), None);
+        // The clock was set back while an earlier process was gone: this one is there.
+        assert_eq!(seen(Some(6_000), &|seen| seen.pods[1].is_running = true), None);
         // Another pod of the same name; nobody; a pod that is gone.
         assert_eq!(seen(Some(6_000), &|seen| seen.lease.holder = "v-1_u9_r".to_owned()), None);
         assert_eq!(seen(Some(6_000), &|seen| seen.lease.holder = String::new()), None);

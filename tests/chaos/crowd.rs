@@ -83,11 +83,11 @@ fn nonsense(old: LockRecord, writer: u64, random: &mut Seeded) -> LockRecord {
             record.released_epoch = epoch.map(|epoch| epoch.saturating_sub(random.below(2) as u64));
         }
         3 => record.active = None,
-        5 => record.ended = Some(record.holder.clone()),
         4 => {
             record.successor = Some(format!("somebody-{writer}"));
             record.renounced_epoch = epoch;
         }
+        5 => record.ended = Some(record.holder.clone()),
         _ => record = LockRecord::default(),
     }
     record

@@ -11,6 +11,7 @@ use holdfast::telemetry::Metrics;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -154,16 +155,16 @@ async fn a_settled_cluster_is_not_written_to() {
     operator.stop().await;
 }
 
+/// When the Lease was taken, in seconds of Unix time, and half a second.
+const TAKEN: i64 = 1_767_323_040;
+
 /// The kubelet's word about a container, which has ended `seconds` after the Lease was taken.
 fn ended(seconds: i64) -> Value {
-    let at = TAKEN + seconds;
-    let finished = jiff::Timestamp::from_second(at).unwrap().to_string();
+    let finished = jiff::Timestamp::from_second(TAKEN + seconds).unwrap().to_string();
     json!({"status": {"phase": "Running", "podIP": "198.51.100.1", "containerStatuses": [{"name": "server",
         "image": "i", "imageID": "i", "ready": false, "restartCount": 1, "state":
         {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": finished}}}]}})
 }
-
-const TAKEN: i64 = 1_767_323_040;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_tells_that_its_holder_has_ended() {
@@ -182,13 +183,10 @@ async fn the_lease_tells_that_its_holder_has_ended() {
     let pod = pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
     let uid = pod.metadata.uid.unwrap();
     let leases: Api<Lease> = Api::namespaced(client.clone(), &place);
-    let hold = |holder: String| {
-        let taken = jiff::Timestamp::from_second(TAKEN).unwrap();
-        let spec = json!({"holderIdentity": holder, "leaseDurationSeconds": 6,
-            "acquireTime": format!("{}.500000Z", taken.to_string().trim_end_matches('Z'))});
-        let (leases, patch) = (leases.clone(), Patch::Merge(json!({"spec": spec})));
-        async move { leases.patch("v", &PatchParams::default(), &patch).await.unwrap() }
-    };
+    let holder = format!("v-0_{uid}_second");
+    let taken = MicroTime(jiff::Timestamp::from_millisecond(TAKEN * 1000 + 500).unwrap());
+    let held = json!({"spec": {"holderIdentity": holder, "leaseDurationSeconds": 6, "acquireTime": taken}});
+    leases.patch("v", &PatchParams::default(), &Patch::Merge(held)).await.unwrap();
     let said = || async {
         let annotations = leases.get("v").await.unwrap().metadata.annotations.unwrap_or_default();
         annotations.get("holdfast.dev/ended").cloned()
@@ -198,7 +196,6 @@ async fn the_lease_tells_that_its_holder_has_ended() {
         async move { pods.patch_status("v-0", &PatchParams::default(), &patch).await.unwrap() }
     };
     // An earlier process of the pod ended before this one took the Lease. The operator has seen it when it says so.
-    hold(format!("v-0_{uid}_second")).await;
     status(ended(0)).await;
     eventually("the operator sees the end", LONG, || async {
         let status = self::status(&client, &place).await?.to_string();
@@ -207,10 +204,9 @@ async fn the_lease_tells_that_its_holder_has_ended() {
     .await;
     assert_eq!(said().await, None);
     status(ended(2)).await;
-    let expected = format!("v-0_{uid}_second");
     eventually("the Lease tells", LONG, || async {
         let said = said().await;
-        if said.as_ref() == Some(&expected) { Ok(()) } else { Err(format!("{said:?}")) }
+        if said.as_ref() == Some(&holder) { Ok(()) } else { Err(format!("{said:?}")) }
     })
     .await;
     operator.stop().await;
