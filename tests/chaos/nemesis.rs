@@ -125,6 +125,7 @@ impl<'a> Nemesis<'a> {
             | Kind::CutStandbyFromStorage
             | Kind::CutLeaderFromPeers
             | Kind::CutStandbyFromPeers
+            | Kind::CutOffLeader
             | Kind::CutLeaderFromLock => {
                 let is_standby = matches!(kind, Kind::CutStandbyFromStorage | Kind::CutStandbyFromPeers);
                 let node = if is_standby { standby } else { leader };
@@ -175,8 +176,10 @@ impl<'a> Nemesis<'a> {
 
     /// The links of a node that a fault of this kind concerns.
     fn links(&self, kind: Kind, node: usize) -> Vec<&Link> {
-        let node = &self.testbed.nodes[node];
+        let nodes = &self.testbed.nodes;
+        let node = &nodes[node];
         match kind {
+            Kind::CutOffLeader => node.storage.iter().chain(nodes.iter().map(|node| &node.peers)).collect(),
             Kind::CutLeaderFromPeers | Kind::CutStandbyFromPeers | Kind::RefusePeersOfLeader => {
                 vec![&node.peers]
             }

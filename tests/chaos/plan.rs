@@ -17,6 +17,8 @@ pub enum Kind {
     CutStandbyFromStorage,
     CutLeaderFromPeers,
     CutStandbyFromPeers,
+    /// From the storage and from the other nodes, which do not hear each other either; its clients still reach it.
+    CutOffLeader,
     RefuseStorageToLeader,
     RefusePeersOfLeader,
     DelayStorage,
@@ -59,6 +61,7 @@ pub const KINDS: &[Kind] = &[
     Kind::CutStandbyFromStorage,
     Kind::CutLeaderFromPeers,
     Kind::CutStandbyFromPeers,
+    Kind::CutOffLeader,
     Kind::RefuseStorageToLeader,
     Kind::RefusePeersOfLeader,
     Kind::DelayStorage,
@@ -94,7 +97,7 @@ impl Kind {
     fn brisk(self) -> f64 {
         match self {
             // Longer than a Lease of six seconds, so that another takes over.
-            Self::PauseLeader | Self::CutLeaderFromStorage => 8.0,
+            Self::PauseLeader | Self::CutLeaderFromStorage | Self::CutOffLeader => 8.0,
             _ => 2.0,
         }
     }
@@ -204,7 +207,10 @@ fn step(kind: Kind, random: &mut Seeded) -> Step {
     let (low, high) = match kind {
         // Around and beyond two Leases of six seconds.
         Kind::PauseLeader => (2.0, 14.0),
-        Kind::CutLeaderFromStorage | Kind::CutLeaderFromPeers | Kind::CutLeaderFromLock => (1.0, 14.0),
+        Kind::CutLeaderFromStorage
+        | Kind::CutLeaderFromPeers
+        | Kind::CutOffLeader
+        | Kind::CutLeaderFromLock => (1.0, 14.0),
         Kind::HoldWritePastClaim => (1.0, 30.0),
         Kind::FreezeWriter => (2.0, 30.0),
         Kind::KillLeader | Kind::TerminateLeader => (0.0, 8.0),

@@ -21,10 +21,9 @@ use crate::store::Store;
 use crate::testbed::{Layout, PATIENCE, Testbed};
 use crate::wrong::{self, Variant, WRONG};
 
-/// How often the fault is tried before a variant counts as not caught.
-const ROUNDS: u32 = 10;
-/// Loses no more than one batch when another node takes over, which a few faults show only now and then.
-const SOMETIMES: Variant = Variant::AcknowledgeBeforeCommit;
+/// How often the fault is tried before a variant counts as not caught. One round in three shows the rarest of them: a batch that
+/// is lost when another node takes over, and a read in the seconds in which two nodes believe that they lead.
+const ROUNDS: u32 = 30;
 /// Requests before the fault, and after it.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -34,9 +33,9 @@ const TELLING: Duration = Duration::from_secs(10);
 /// What brings a variant to do wrong.
 fn fault(variant: Variant) -> Step {
     let (kind, lasts) = match variant {
-        Variant::Right | Variant::NoReadLease | Variant::AcknowledgeBeforeCommit => {
-            (Kind::CutLeaderFromStorage, 8.0)
-        }
+        Variant::Right | Variant::AcknowledgeBeforeCommit => (Kind::CutLeaderFromStorage, 8.0),
+        // It shows only while the old active node does not hear of the new one.
+        Variant::NoReadLease => (Kind::CutOffLeader, 10.0),
         Variant::NoHeadCompare => (Kind::HoldWritePastClaim, 1.0),
         Variant::UnknownTakenAsNotApplied => (Kind::LoseStorageAnswers, 3.0),
         Variant::ReadsFromMemory => (Kind::StepDown, 2.0),
@@ -56,24 +55,20 @@ pub async fn run(settings: &Settings) -> bool {
     let mut trials = stream::iter(trials).buffered(2);
     let mut missed = 0;
     while let Some((variant, found, took)) = trials.next().await {
-        let is_as_it_should = variant == SOMETIMES || found.is_some() == (variant != Variant::Right);
+        let is_as_it_should = found.is_some() == (variant != Variant::Right);
         missed += u32::from(!is_as_it_should);
         let seen = found.unwrap_or_else(|| "nothing seen".to_owned());
         let seen: String = seen.chars().take(160).collect();
         println!(
             "{:28} {} after {:.1} s: {seen}",
             variant.to_string(),
-            match variant {
-                SOMETIMES => "(not judged)",
-                _ if is_as_it_should => "ok",
-                _ => "WRONG",
-            },
+            if is_as_it_should { "ok" } else { "WRONG" },
             took.as_secs_f64()
         );
     }
     println!(
         "{} wrong variants that must be caught, {missed} trials did not end as they should",
-        WRONG.len() - 1
+        WRONG.len()
     );
     missed == 0
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use holdfast::config::{Environment, Settings, parse};
@@ -19,17 +20,20 @@ pub const KIND: &str = "wrong";
 const LATE: u32 = 400;
 /// So many commits of a process are answered before an answer is lost; setting a cluster up needs fewer.
 const ANSWERED: usize = 64;
+/// When a storage with a copy of its own answers from it, if the real one is silent.
+const SILENCE: Duration = Duration::from_millis(200);
 
 /// Which rule is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
-    /// None: the wrapper alone must change nothing.
+    /// None: the wrapper alone, and its copy of what was read, must change nothing.
     Right,
     /// What was fenced is stored all the same, over whatever head there is.
     NoHeadCompare,
     /// A commit is called committed before the storage has it.
     AcknowledgeBeforeCommit,
-    /// The proof of leadership says what this node knew last, without asking the storage.
+    /// The proof of leadership says what this node knew last, without asking the storage. It has a copy, as a storage may:
+    /// what the real one must be asked for is hardly ever stale.
     NoReadLease,
     /// A commit without an answer is called refused.
     UnknownTakenAsNotApplied,
@@ -47,6 +51,12 @@ pub const WRONG: [Variant; 5] = [
 ];
 
 impl Variant {
+    /// Whether the storage has a copy of what this node read and wrote since it leads, and answers from it while the real one
+    /// is silent: allowed, because whoever answers proves that it leads.
+    fn has_copy(self) -> bool {
+        matches!(self, Self::Right | Self::NoReadLease)
+    }
+
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Right].into_iter().chain(WRONG).find(|variant| variant.to_string() == text)
     }
@@ -92,7 +102,7 @@ impl BackendFactory for Factory {
     }
 }
 
-type Values = std::collections::BTreeMap<String, bytes::Bytes>;
+type Values = std::collections::BTreeMap<String, Option<bytes::Bytes>>;
 
 /// The newest head that an instance knows.
 type Newest = Arc<Mutex<Option<Head>>>;
@@ -128,6 +138,27 @@ impl Wrong {
             && ops.iter().any(|op| matches!(op, Op::Put { key, .. } if key.starts_with("logical/")))
     }
 
+    /// Takes in a head that the feed tells of: what is newer than all that is known was written by another node.
+    fn hear(&self, head: &Head) {
+        let mut values = self.values.lock().unwrap();
+        let newest = self.newest.lock().unwrap().as_ref().map(Head::position);
+        if self.variant.has_copy() && newest.is_none_or(|newest| newest < head.position()) {
+            values.clear();
+        }
+        note(&self.newest, head);
+    }
+
+    /// What the copy tells of a key, if there is one that knows it.
+    fn copy(&self, key: &str) -> Option<Value> {
+        if !self.variant.has_copy() {
+            return None;
+        }
+        let values = self.values.lock().unwrap();
+        let value = values.get(key)?.clone();
+        let head = self.newest.lock().unwrap().clone()?;
+        Some(Value { value, head })
+    }
+
     /// Waits for what was called committed too early.
     async fn settle(&self) {
         drop(self.turn.lock().await);
@@ -136,7 +167,7 @@ impl Wrong {
     /// Stores a batch over whatever head there is, as soon as the storage answers.
     async fn arrive_late(self, next: Head, ops: Vec<Op>) {
         for _ in 0..LATE {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
             let Ok(Some(current)) = self.inner.check().await else { continue };
             if current.batch_id == next.batch_id
                 || self.inner.commit(Some(&current), &next, &ops).await == Commit::Committed
@@ -155,7 +186,7 @@ impl Wrong {
         turn: tokio::sync::OwnedMutexGuard<()>,
     ) {
         while let Commit::Unknown { .. } = self.inner.commit(expected.as_ref(), &next, &ops).await {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         drop(turn);
     }
@@ -198,26 +229,43 @@ impl Backend for Wrong {
             }
             (_, outcome) => outcome,
         };
+        let mut values = self.values.lock().unwrap();
+        if self.variant.has_copy() && !(is_write && outcome == Commit::Committed) {
+            // What others wrote before a claim, or what became of this batch, is not in the copy.
+            values.clear();
+        }
         if outcome == Commit::Committed {
             note(&self.newest, next);
-            let mut values = self.values.lock().unwrap();
-            for op in ops {
-                match op {
-                    Op::Put { key, value } => values.insert(key.clone(), value.clone()),
-                    Op::Delete { key } => values.remove(key),
-                };
-            }
+            values.extend(ops.iter().map(|op| match op {
+                Op::Put { key, value } => (key.clone(), Some(value.clone())),
+                Op::Delete { key } => (key.clone(), None),
+            }));
         }
         outcome
     }
 
     async fn get(&self, key: &str) -> Result<Value, StorageError> {
         self.settle().await;
-        let mut found = self.inner.get(key).await?;
+        let real = self.inner.get(key);
+        tokio::pin!(real);
+        let mut found = match tokio::time::timeout(SILENCE, &mut real).await {
+            Ok(found) => found?,
+            Err(_) => match self.copy(key) {
+                Some(copy) => return Ok(copy),
+                None => real.await?,
+            },
+        };
         note(&self.newest, &found.head);
-        if self.variant == Variant::ReadsFromMemory {
-            let mut values = self.values.lock().unwrap();
-            found.value = found.value.map(|value| values.entry(key.to_owned()).or_insert(value).clone());
+        let mut values = self.values.lock().unwrap();
+        match self.variant {
+            Variant::ReadsFromMemory if found.value.is_some() => {
+                found.value = values.entry(key.to_owned()).or_insert(found.value).clone();
+            }
+            // An answer that is older than what was seen meanwhile tells nothing.
+            variant if variant.has_copy() && self.newest.lock().unwrap().as_ref() == Some(&found.head) => {
+                values.insert(key.to_owned(), found.value.clone());
+            }
+            _ => {}
         }
         Ok(found)
     }
@@ -243,7 +291,7 @@ impl Backend for Wrong {
     async fn follow(&self, from: Option<Head>) -> Result<Box<dyn Feed>, StorageError> {
         self.settle().await;
         let feed = self.inner.follow(from).await?;
-        Ok(Box::new(WrongFeed { inner: feed, newest: Arc::clone(&self.newest) }))
+        Ok(Box::new(WrongFeed { inner: feed, storage: self.clone() }))
     }
 
     fn hurry(&self) {
@@ -258,7 +306,7 @@ impl Backend for Wrong {
 /// The feed as it is; what it tells is noted.
 struct WrongFeed {
     inner: Box<dyn Feed>,
-    newest: Newest,
+    storage: Wrong,
 }
 
 #[async_trait]
@@ -266,8 +314,8 @@ impl Feed for WrongFeed {
     async fn next(&mut self) -> Result<FeedEvent, StorageError> {
         let event = self.inner.next().await?;
         match &event {
-            FeedEvent::Record(record) => note(&self.newest, &record.head),
-            FeedEvent::Reset { head } => head.iter().for_each(|head| note(&self.newest, head)),
+            FeedEvent::Record(record) => self.storage.hear(&record.head),
+            FeedEvent::Reset { head } => head.iter().for_each(|head| self.storage.hear(head)),
         }
         Ok(event)
     }
