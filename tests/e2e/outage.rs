@@ -12,8 +12,8 @@ use crate::cluster::{Cluster, Pod};
 use crate::load::Load;
 use crate::runner::{Context, Outcome, eventually};
 
-/// From when on every request must be refused, after the API server stopped.
-const REFUSED_FROM: Duration = Duration::from_secs(1);
+/// From when on every request must be refused, after the API server stopped: a pause of two seconds is waited for.
+const REFUSED_FROM: Duration = Duration::from_secs(3);
 /// From when on every request must succeed, after it is ready again.
 const ALL_WORK_FROM: Duration = Duration::from_secs(5);
 
@@ -70,7 +70,7 @@ async fn probe(mut client: Client, what: String, method: &'static str, stop: Arc
     seen
 }
 
-/// From 1 s on every request gets 503 with Retry-After and a text that names the storage, and reads that accept
+/// From 3 s on every request gets 503 with Retry-After and a text that names the storage, and reads that accept
 /// staleness go on and say so; everything works 5 s after the return; no pod restarts and nothing is initialised again.
 pub async fn api_server(context: Context) -> Outcome {
     let cluster = Cluster::open(&context.lab, "default", "vault")?;

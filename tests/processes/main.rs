@@ -119,6 +119,7 @@ async fn a_leader_that_is_asked_to_step_down_or_end_hands_over_without_a_failed_
     for round in 1..=3 {
         storages::planned(&mut cluster, &format!("kubernetes, round {round}")).await;
     }
+    storages::pauses(&cluster, "kubernetes").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -119,6 +119,28 @@ impl Store {
         format!("{block} \"{}\" {{\n{settings}}}\n", self.kind())
     }
 
+    /// Stops all servers where they are: connections hang.
+    pub fn freeze(&self) {
+        match self {
+            Self::Kubernetes(server) => server.freeze(),
+            Self::Etcd(etcd) => (0..3).for_each(|member| etcd.stop(member)),
+            Self::Consul(consul) => (0..3).for_each(|member| consul.stop(member)),
+            Self::Zookeeper(ensemble) => (0..3).for_each(|member| ensemble.freeze(member)),
+            Self::Postgresql(server) => server.freeze(),
+        }
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        match self {
+            Self::Kubernetes(server) => server.thaw(),
+            Self::Etcd(etcd) => (0..3).for_each(|member| etcd.go_on(member)),
+            Self::Consul(consul) => (0..3).for_each(|member| consul.resume(member)),
+            Self::Zookeeper(ensemble) => (0..3).for_each(|member| ensemble.thaw(member)),
+            Self::Postgresql(server) => server.thaw(),
+        }
+    }
+
     /// The API server, where it is one.
     pub fn api_server(&self) -> &ApiServer {
         match self {

@@ -180,6 +180,7 @@ impl Ha {
             is_serving: AtomicBool::new(false),
             handover_waiters: Mutex::default(),
             checks: AtomicU64::new(0),
+            outage: Mutex::default(),
             index: Arc::default(),
             past: Mutex::default(),
         });

@@ -6,6 +6,7 @@
 mod candidate;
 mod driver;
 mod handle;
+mod outage;
 mod settings;
 mod status;
 mod wall_clock;

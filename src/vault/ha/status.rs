@@ -64,7 +64,7 @@ pub struct HaStatus {
     pub leader: Option<ActiveRecord>,
     /// The newest head that this node knows.
     pub head: Option<Head>,
-    /// Set while the storage does not answer: the reason of the error.
+    /// Set while the storage is away, not while it merely pauses: the reason of the error.
     pub storage_away: Option<String>,
     /// Why the node is what it is, or what keeps it from claiming; one sentence for people, may be empty.
     pub reason: String,

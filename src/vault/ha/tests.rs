@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::outage::PATIENCE;
 use super::*;
 use crate::base::clock::{Clock, Moment, SystemClock, UnixMillis};
 use crate::base::random::SystemRandom;
@@ -26,10 +27,15 @@ struct Faults {
     is_dead: AtomicBool,
     /// The storage does not answer.
     is_cut: AtomicBool,
+    /// The storage answers once this has ended.
+    is_paused: AtomicBool,
 }
 
 impl Faults {
     async fn pass(&self) {
+        while self.is_paused.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         if self.is_dead.load(Ordering::SeqCst) || self.is_cut.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -426,7 +432,35 @@ async fn a_handover_under_load_fails_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_storage_is_away_every_request_is_told_so_within_a_second() {
+async fn a_storage_that_pauses_fails_no_request() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let ledger = cluster.nodes[leader].ha.ledger().unwrap();
+    add_one(&*ledger, "k").await.unwrap();
+    let pause = async {
+        let all = || cluster.nodes.iter().map(|node| &node.faults.is_paused);
+        all().for_each(|is_paused| is_paused.store(true, Ordering::SeqCst));
+        // Longer than one check may take, and than the read lease.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        all().for_each(|is_paused| is_paused.store(false, Ordering::SeqCst));
+    };
+    let write = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        add_one(&*ledger, "k").await
+    };
+    let late_read = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        read(&*ledger, "j", 0).await
+    };
+    let ((), written, seen) = tokio::join!(pause, write, late_read);
+    assert_eq!(written, Ok(Some(2)));
+    assert_eq!(seen, Ok((0, None)));
+    assert_eq!(cluster.leader().await, leader, "nobody took over");
+    cluster.end();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_storage_is_away_every_request_is_told_so() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let ledger = cluster.nodes[leader].ha.ledger().unwrap();
@@ -434,7 +468,11 @@ async fn while_the_storage_is_away_every_request_is_told_so_within_a_second() {
     for node in &cluster.nodes {
         node.faults.is_cut.store(true, Ordering::SeqCst);
     }
-    tokio::time::sleep(Duration::from_millis(1000)).await;
+    tokio::time::sleep(readlease::WINDOW).await;
+    // Who asks first waits as long as it may be a pause.
+    let most = PATIENCE + Duration::from_secs(2);
+    let answer = tokio::time::timeout(most, read(&*ledger, "k", 0)).await.expect("in time");
+    assert!(matches!(answer, Err(SubmitError::Storage(_))), "{answer:?}");
     for node in &cluster.nodes {
         let ledger = node.ha.ledger().unwrap();
         let answer =

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::member::{READ_TIMEOUT, lock};
+use super::member::lock;
 use super::term::Term;
 use crate::base::clock::UnixMillis;
 use crate::vault::physical::{
@@ -33,7 +33,7 @@ impl ActiveLedger {
         limit: usize,
     ) -> Result<(Vec<String>, bool, u64), StorageError> {
         let shared = &self.0.shared;
-        let listing = shared.bounded(READ_TIMEOUT, shared.parts.backend.list(prefix, after, limit)).await?;
+        let listing = shared.read(|| shared.parts.backend.list(prefix, after, limit)).await?;
         self.0.saw(&listing.head);
         Ok((listing.keys, listing.more, listing.head.seq))
     }
@@ -118,7 +118,7 @@ impl Ledger for ActiveLedger {
             return Ok(Reading { value, stamp });
         }
         let shared = &self.0.shared;
-        let read = shared.bounded(READ_TIMEOUT, shared.parts.backend.get(key)).await?;
+        let read = shared.read(|| shared.parts.backend.get(key)).await?;
         self.0.saw(&read.head);
         Ok(Reading { value: read.value, stamp: self.stamp_at(read.head.seq) })
     }

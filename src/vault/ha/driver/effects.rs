@@ -27,8 +27,8 @@ const CATCH_UP: Duration = Duration::from_secs(4);
 /// How long the vault may take to load what an active node needs.
 const PROMOTION: Duration = Duration::from_secs(30);
 
-/// How long the vault may take to prove that it serves.
-const PROBE: Duration = Duration::from_millis(1500);
+/// How long the vault may take to prove that it serves: longer than a pause of the storage.
+const PROBE: Duration = Duration::from_secs(3);
 
 /// How long peers may take to answer.
 const PEERS: Duration = Duration::from_secs(2);
@@ -52,7 +52,10 @@ impl Shared {
                 spawn("ha-write-lock", async move { shared.write_lock(number, expected, record).await });
             }
             Effect::Check { number } => {
-                spawn("ha-check", async move { shared.check_for(number).await });
+                spawn("ha-check", async move {
+                    // The election was told.
+                    let _ = shared.check_for(number).await;
+                });
             }
             Effect::Claim { expected, next } => {
                 spawn("ha-claim", async move { shared.claim(expected, next).await });
@@ -215,7 +218,7 @@ impl Shared {
     async fn probe(&self, number: u64) {
         let Some(term) = self.term() else { return };
         let read = tokio::time::timeout(PROBE, self.parts.candidate.probe(Arc::new(ActiveLedger(term))));
-        let (read, is_reached) = tokio::join!(read, self.check_for(0));
+        let (read, is_reached) = tokio::join!(read, self.reach_storage());
         let is_serving = match read {
             Ok(Ok(())) => is_reached,
             Ok(Err(reason)) => {

@@ -65,8 +65,9 @@ impl Shared {
                 let head = head.clone();
                 self.publish(event);
                 self.followed.send_replace(head.clone());
-                // A reset may come from a lagging replica or from a storage that went back: a quorum check tells.
-                self.check_for(0).await;
+                // A reset may come from a lagging replica or from a storage that went back: a quorum check tells,
+                // and tells the election, which judges it.
+                let _ = self.check_for(0).await;
                 if let Some(head) = head {
                     self.tell(Event::Saw(head)).await;
                 }

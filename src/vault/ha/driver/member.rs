@@ -1,7 +1,6 @@
 //! [`Shared`]: what the tasks and ledgers of one node have in common.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,18 +14,13 @@ use crate::base::random::Random;
 use crate::base::task::Shutdown;
 use crate::vault::ha::candidate::Candidate;
 use crate::vault::ha::election::Event;
+use crate::vault::ha::outage::Outage;
 use crate::vault::ha::peer::{NodeReport, PeerAddress, PeerClient};
 use crate::vault::ha::settings::HaSettings;
 use crate::vault::ha::status::{HaStatus, PeerStatus};
 use crate::vault::ha::wall_clock::{WallClock, median_ahead_ms};
 use crate::vault::physical::head::FORMAT;
-use crate::vault::physical::{ActiveRecord, Backend, FeedEvent, HaBackend, Head, StorageError, SubmitError};
-
-/// Longest wait for a quorum check, so that a request learns within a second that the storage is away.
-pub(in crate::vault::ha) const CHECK_TIMEOUT: Duration = Duration::from_millis(700);
-
-/// Longest wait for a read of the storage.
-pub(in crate::vault::ha) const READ_TIMEOUT: Duration = Duration::from_millis(900);
+use crate::vault::physical::{ActiveRecord, Backend, FeedEvent, HaBackend, Head, SubmitError};
 
 /// How old what a peer says about its clock may be; it is said twice a second.
 const CLOCKS: Duration = Duration::from_secs(10);
@@ -116,6 +110,8 @@ pub(in crate::vault::ha) struct Shared {
     pub(in crate::vault::ha) wall: Mutex<WallClock>,
     pub(in crate::vault::ha) handover_waiters: Mutex<Vec<oneshot::Sender<Result<(), String>>>>,
     pub(in crate::vault::ha) checks: AtomicU64,
+    /// Whether the storage counts as away: for whoever waits for it.
+    pub(in crate::vault::ha) outage: Mutex<Outage>,
     /// Questions of reads on a standby for the index that local state must have reached.
     pub(in crate::vault::ha) index: Arc<Joint<Result<Head, SubmitError>>>,
     /// Counters of terms that have ended.
@@ -160,10 +156,6 @@ impl Shared {
         lock(&self.wall).hear(self.now(), self.unix(), ahead_ms);
     }
 
-    pub(in crate::vault::ha) fn storage(&self) -> &'static str {
-        self.parts.backend.kind()
-    }
-
     /// The newest head that anything on this node has seen: what a check that is sent now must not fall below.
     pub(in crate::vault::ha) fn highest(&self) -> Option<Head> {
         lock(&self.newest).clone()
@@ -194,68 +186,6 @@ impl Shared {
         if self.events.try_send(event).is_err() {
             tracing::debug!("the election is busy: a hint was dropped");
         }
-    }
-
-    /// Makes a quorum check, bounded in time. Keeps the note whether the storage answers.
-    pub(in crate::vault::ha) async fn check(&self) -> Result<Option<Head>, StorageError> {
-        self.checks.fetch_add(1, Ordering::Relaxed);
-        let result = self.bounded(CHECK_TIMEOUT, self.parts.backend.check()).await;
-        self.note_health(result.as_ref().err());
-        result
-    }
-
-    /// Makes a quorum check and lets the election judge it.
-    pub(in crate::vault::ha) async fn check_for(&self, number: u64) -> bool {
-        let floor = self.highest();
-        let result = self.check().await;
-        let is_answered = result.is_ok();
-        self.tell(Event::Checked { number, floor, head: result.ok() }).await;
-        is_answered
-    }
-
-    /// Bounds an operation of the storage in time.
-    pub(super) async fn bounded<T>(
-        &self,
-        most: Duration,
-        operation: impl Future<Output = Result<T, StorageError>>,
-    ) -> Result<T, StorageError> {
-        tokio::time::timeout(most, operation).await.unwrap_or_else(|_| Err(self.silence(most)))
-    }
-
-    /// The error of a storage that gave no answer.
-    pub(in crate::vault::ha) fn silence(&self, most: Duration) -> StorageError {
-        StorageError::Unavailable {
-            storage: self.storage(),
-            reason: format!("no answer within {} ms", most.as_millis()),
-        }
-    }
-
-    /// Notes whether the storage answers, for status and texts.
-    pub(in crate::vault::ha) fn note_health(&self, error: Option<&StorageError>) {
-        let away = match error {
-            Some(StorageError::Unavailable { reason, .. }) => Some(reason.clone()),
-            _ => None,
-        };
-        self.status.send_if_modified(|status| {
-            let has_changed = status.storage_away.is_some() != away.is_some();
-            if has_changed {
-                match error.filter(|_| away.is_some()) {
-                    Some(error) => tracing::warn!(storage = self.storage(), "{error}"),
-                    None => tracing::info!(storage = self.storage(), "the storage answers again"),
-                }
-                status.storage_away = away;
-            }
-            has_changed
-        });
-    }
-
-    /// Whether the storage is known to be away, as the error to answer with.
-    pub(in crate::vault::ha) fn away(&self) -> Option<StorageError> {
-        self.status
-            .borrow()
-            .storage_away
-            .as_ref()
-            .map(|reason| StorageError::Unavailable { storage: self.storage(), reason: reason.clone() })
     }
 
     /// Waits until the feed has reached `seq` here, at most `most`; whether it has.

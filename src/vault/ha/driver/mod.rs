@@ -13,5 +13,6 @@ pub(super) mod member;
 mod peers;
 pub(super) mod run;
 pub(super) mod standby_ledger;
+mod storage;
 pub(super) mod term;
 mod term_loop;

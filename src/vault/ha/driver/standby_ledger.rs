@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::member::{READ_TIMEOUT, Shared, lock};
+use super::member::{Shared, lock};
+use super::storage::READ_TIMEOUT;
 use crate::base::clock::UnixMillis;
 use crate::vault::ha::election::Event;
 use crate::vault::ha::peer::{PeerAddress, PeerRequest, PeerResponse};
@@ -20,8 +21,8 @@ use crate::vault::physical::{
 
 /// How long local state may take to reach an index.
 const REACH: Duration = Duration::from_millis(500);
-/// How long the active node may take to answer: longer than the check that it makes (`CHECK_TIMEOUT`), so that its reason is
-/// heard, and short enough that the client hears of it within a second.
+/// How long the active node may take to answer; then the request itself goes there. Longer than the check that it makes
+/// (`CHECK_TIMEOUT`), so that its reason is heard if the storage is away.
 const ASK: Duration = Duration::from_millis(800);
 
 /// A ledger that only reads. Its stamps are sequence numbers of heads.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::member::{Shared, lock};
+use super::storage::READ_TIMEOUT;
 use crate::base::clock::Moment;
 use crate::vault::ha::committer::{Committer, CommitterSettings, Counters, Done, Settled, Stopped, TxnId};
 use crate::vault::ha::election::Event;
@@ -26,10 +27,8 @@ pub(super) struct State {
     next_id: TxnId,
     /// The newest check that a reader waits for.
     pub(super) wanted: Option<CheckNumber>,
-    /// The newest check that failed, and how.
-    pub(super) failed: Option<(CheckNumber, StorageError)>,
-    /// Checks that failed, in all and since the last that succeeded.
-    pub(super) failures: (u64, u64),
+    /// Checks whose failure those who wait are told of, and the newest of them.
+    pub(super) failures: (u64, Option<StorageError>),
     /// Another epoch was seen, or this one was ended.
     pub(super) is_over: bool,
 }
@@ -59,8 +58,7 @@ impl Term {
             waiters: HashMap::new(),
             next_id: 0,
             wanted: None,
-            failed: None,
-            failures: (0, 0),
+            failures: (0, None),
             is_over: false,
         };
         let (changed, _) = watch::channel(0);
@@ -228,9 +226,9 @@ impl Term {
             }
             (state.committer.acknowledged().seq >= seq).then_some(Ok(()))
         });
-        tokio::time::timeout(super::member::READ_TIMEOUT, reached)
+        tokio::time::timeout(READ_TIMEOUT, reached)
             .await
-            .unwrap_or_else(|_| Err(SubmitError::Storage(self.shared.silence(super::member::READ_TIMEOUT))))
+            .unwrap_or_else(|_| Err(SubmitError::Storage(self.shared.silence(READ_TIMEOUT))))
     }
 
     /// Proves that this node leads *now*: by the read lease, or by a check that is sent after this call.
@@ -253,11 +251,10 @@ impl Term {
             if state.lease.is_confirmed(number) {
                 return Some(Ok(()));
             }
-            // To fail early is always safe: with the storage known to be away nobody waits for a second check.
-            let (failures, in_a_row) = state.failures;
-            let is_away = failures > failures_before && in_a_row > 1;
-            let failed = state.failed.as_ref().filter(|(failed, _)| *failed >= number || is_away);
-            failed.map(|(_, error)| Err(SubmitError::Storage(error.clone())))
+            // To fail early is always safe: also by a check that was under way before.
+            let (failures, error) = &state.failures;
+            let error = error.as_ref().filter(|_| *failures > failures_before)?;
+            Some(Err(SubmitError::Storage(error.clone())))
         })
         .await
     }

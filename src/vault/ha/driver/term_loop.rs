@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::member::lock;
+use super::storage::AGAIN;
 use super::term::Term;
 use crate::vault::ha::committer::{Send, Stopped};
 use crate::vault::ha::election::Event;
@@ -82,7 +83,7 @@ impl Term {
             self.complete(&mut state, done);
         }
         if is_stored {
-            self.shared.note_health(None);
+            self.shared.note_answer();
         }
         if let Some(current) = fenced {
             self.note_other_epoch(current.as_ref());
@@ -104,17 +105,19 @@ impl Term {
         let mut pause = PATIENCE;
         loop {
             tokio::time::sleep(pause).await;
-            self.ask_storage().await;
-            pause = PATIENCE * 3;
+            pause = if self.ask_storage().await { PATIENCE * 3 } else { AGAIN };
         }
     }
 
-    async fn ask_storage(&self) {
-        if let Err(error @ StorageError::Unavailable { .. }) = self.shared.check().await {
+    /// Whether the storage answers. Once it counts as away, those who wait are told.
+    async fn ask_storage(&self) -> bool {
+        let Err(error @ StorageError::Unavailable { .. }) = self.shared.check().await else { return true };
+        if self.shared.is_away() {
             let mut state = lock(&self.state);
             let done = state.committer.stall(&error);
             self.complete(&mut state, done);
         }
+        false
     }
 
     /// After the head has moved on: looks into the journal for what became of the batch in flight.
@@ -165,27 +168,30 @@ impl Term {
             let (sent_at, floor, acknowledged) =
                 (self.shared.now(), self.shared.highest(), self.acknowledged());
             let result = self.shared.check().await;
-            let mut odd = None;
+            let (mut odd, mut is_pause) = (None, false);
             {
                 let mut state = lock(&self.state);
                 match result {
                     Ok(Some(head)) if is_proof(&head, &acknowledged) => {
-                        state.failures.1 = 0;
                         state.lease.check_succeeded(number, sent_at);
                     }
                     Ok(head) => {
                         state.lease.renounce();
                         odd = Some(head);
                     }
-                    Err(error) => {
-                        state.failures = (state.failures.0 + 1, state.failures.1 + 1);
-                        state.failed = Some((number, error));
+                    Err(StorageError::Unavailable { .. }) if !self.shared.is_away() => {
+                        is_pause = true;
+                        state.wanted = Some(state.lease.check_needed());
                     }
+                    Err(error) => state.failures = (state.failures.0 + 1, Some(error)),
                 }
             }
             self.bump();
             if let Some(head) = odd {
                 self.shared.tell(Event::Checked { number: 0, floor, head: Some(head) }).await;
+            }
+            if is_pause && !self.shared.parts.shutdown.sleep(AGAIN).await {
+                return;
             }
         }
     }
