@@ -71,8 +71,8 @@ impl Members {
     pub fn freeze(&mut self, member: usize) {
         match &mut self.store {
             Store::Kubernetes(server) => server.freeze(),
-            Store::Etcd(etcd) => etcd.stop(member),
-            Store::Consul(consul) => consul.stop(member),
+            Store::Etcd(etcd) => etcd.freeze(member),
+            Store::Consul(consul) => consul.freeze(member),
             Store::Zookeeper(ensemble) => ensemble.freeze(member),
             Store::Postgresql(server) => server.freeze(),
         }
@@ -82,8 +82,8 @@ impl Members {
     pub fn thaw(&mut self, member: usize) {
         match &mut self.store {
             Store::Kubernetes(server) => server.thaw(),
-            Store::Etcd(etcd) => etcd.go_on(member),
-            Store::Consul(consul) => consul.resume(member),
+            Store::Etcd(etcd) => etcd.thaw(member),
+            Store::Consul(consul) => consul.thaw(member),
             Store::Zookeeper(ensemble) => ensemble.thaw(member),
             Store::Postgresql(server) => server.thaw(),
         }

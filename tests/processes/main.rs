@@ -123,7 +123,7 @@ async fn a_leader_that_is_asked_to_step_down_or_end_hands_over_without_a_failed_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_outage_of_the_storage_is_told_at_once_and_ends_by_itself() {
+async fn an_outage_of_the_storage_is_told_and_ends_by_itself() {
     let _turn = turns::beside_others().await;
     let store = store::Store::kubernetes().await;
     let allowed = "ha { staleness_limit = \"10m\" }\n";

@@ -123,8 +123,8 @@ impl Store {
     pub fn freeze(&self) {
         match self {
             Self::Kubernetes(server) => server.freeze(),
-            Self::Etcd(etcd) => (0..3).for_each(|member| etcd.stop(member)),
-            Self::Consul(consul) => (0..3).for_each(|member| consul.stop(member)),
+            Self::Etcd(etcd) => (0..3).for_each(|member| etcd.freeze(member)),
+            Self::Consul(consul) => (0..3).for_each(|member| consul.freeze(member)),
             Self::Zookeeper(ensemble) => (0..3).for_each(|member| ensemble.freeze(member)),
             Self::Postgresql(server) => server.freeze(),
         }
@@ -134,8 +134,8 @@ impl Store {
     pub fn thaw(&self) {
         match self {
             Self::Kubernetes(server) => server.thaw(),
-            Self::Etcd(etcd) => (0..3).for_each(|member| etcd.go_on(member)),
-            Self::Consul(consul) => (0..3).for_each(|member| consul.resume(member)),
+            Self::Etcd(etcd) => (0..3).for_each(|member| etcd.thaw(member)),
+            Self::Consul(consul) => (0..3).for_each(|member| consul.thaw(member)),
             Self::Zookeeper(ensemble) => (0..3).for_each(|member| ensemble.thaw(member)),
             Self::Postgresql(server) => server.thaw(),
         }

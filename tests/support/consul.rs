@@ -241,12 +241,12 @@ impl Consul {
     }
 
     /// Stops a member where it is: connections hang.
-    pub fn stop(&self, n: usize) {
+    pub fn freeze(&self, n: usize) {
         self.signal(n, Signal::STOP);
     }
 
-    /// Lets a stopped member go on.
-    pub fn resume(&self, n: usize) {
+    /// Lets a frozen member go on.
+    pub fn thaw(&self, n: usize) {
         self.signal(n, Signal::CONT);
     }
 

@@ -267,12 +267,12 @@ impl Etcd {
     }
 
     /// Stops a member's process where it is: its connections hang.
-    pub fn stop(&self, index: usize) {
+    pub fn freeze(&self, index: usize) {
         kill_process(self.pid(index), Signal::STOP).expect("a member that runs");
     }
 
-    /// Lets a stopped member go on.
-    pub fn go_on(&self, index: usize) {
+    /// Lets a frozen member go on.
+    pub fn thaw(&self, index: usize) {
         kill_process(self.pid(index), Signal::CONT).expect("a member that runs");
     }
 

@@ -86,11 +86,11 @@ async fn a_member_that_dies_is_left_for_another() {
     cluster.ready(first).await;
     let second = (first + 1) % count;
     let begun = Instant::now();
-    cluster.stop(second);
+    cluster.freeze(second);
     writer.write(&[put("a", "3")]).await;
     println!("commit while a member hangs: {:?}", begun.elapsed());
     assert_eq!(read(&writer.backend, "a").await.as_deref(), Some(b"3".as_slice()));
-    cluster.resume(second);
+    cluster.thaw(second);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +112,7 @@ async fn nothing_is_lost_when_leaders_die_and_hang() {
         if round % 2 == 0 {
             cluster.kill(leader)
         } else {
-            cluster.stop(leader)
+            cluster.freeze(leader)
         }
         let next = next_head(&writer.head);
         settle(&writer.backend, Some(&writer.head), &next, &[put("round", round.to_string())])
@@ -125,7 +125,7 @@ async fn nothing_is_lost_when_leaders_die_and_hang() {
         if round % 2 == 0 {
             cluster.start(leader)
         } else {
-            cluster.resume(leader)
+            cluster.thaw(leader)
         }
         cluster.ready(leader).await;
     }

@@ -50,14 +50,14 @@ async fn a_member_that_hangs_is_left() {
     let (backend, _) = opened(&settings(&servers, &new_path(), follower)).await;
     let mut writer = Writer::init(backend).await;
     let mut feed = writer.backend.follow(Some(writer.head.clone())).await.expect("a feed");
-    servers.stop(follower);
+    servers.freeze(follower);
     let begun = Instant::now();
     writer.write(&[put("a", "1")]).await;
     let took = begun.elapsed();
     println!("a commit {took:?} after its member was stopped");
     assert!(took < Duration::from_secs(4), "it took {took:?}");
     assert_eq!(recorded(feed.as_mut()).await, writer.head);
-    servers.go_on(follower);
+    servers.thaw(follower);
     writer.write(&[put("a", "2")]).await;
     assert_eq!(recorded(feed.as_mut()).await, writer.head);
 }

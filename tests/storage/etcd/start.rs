@@ -266,10 +266,10 @@ async fn what_is_away_is_waited_for() {
     until("etcd is there", async || backend.check().await == Ok(None)).await;
     Writer::init(backend).await.write(&[put("a", "1")]).await;
     // A server that accepts connections and says nothing.
-    servers.stop(0);
+    servers.freeze(0);
     let begun = Instant::now();
     let (backend, _) = opened(&settings).await;
     assert!(begun.elapsed() < Duration::from_secs(7), "it took {:?}", begun.elapsed());
-    servers.go_on(0);
+    servers.thaw(0);
     until("etcd goes on", async || backend.check().await.is_ok()).await;
 }

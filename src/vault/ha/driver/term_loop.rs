@@ -13,8 +13,8 @@ use crate::vault::physical::{Commit, FeedEvent, Head, Journal, StorageError};
 /// Longest wait for the answer to a commit; a backend that paces its writes may take long.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a commit may take before the storage is asked whether it is there at all.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// From when on a commit is slow: the storage is asked whether it is there at all. Also the time between two looks into the journal.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// How long to look into the journal for what became of a commit.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
@@ -102,14 +102,14 @@ impl Term {
 
     /// While a commit takes long: finds out whether the storage is away, and tells those who wait. Never ends.
     async fn watch_storage(&self) {
-        let mut pause = PATIENCE;
+        let mut pause = SLOW;
         loop {
             tokio::time::sleep(pause).await;
-            pause = if self.ask_storage().await { PATIENCE * 3 } else { AGAIN };
+            pause = if self.ask_storage().await { SLOW * 3 } else { AGAIN };
         }
     }
 
-    /// Whether the storage answers. Once it counts as away, those who wait are told.
+    /// Whether the storage answers. Once it counts as away, writers are told.
     async fn ask_storage(&self) -> bool {
         let Err(error @ StorageError::Unavailable { .. }) = self.shared.check().await else { return true };
         if self.shared.is_away() {
@@ -144,7 +144,7 @@ impl Term {
                     Err(_) => {}
                 }
             }
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(SLOW).await;
         }
     }
 
